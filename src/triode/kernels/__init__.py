@@ -1,0 +1,1 @@
+"""Machine code for formulas: elementary functions, the compiler, and the dispatch by type of array."""
