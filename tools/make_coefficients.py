@@ -23,7 +23,9 @@ def interpolate(function: Function, low: mp.mpf, high: mp.mpf, degree: int) -> l
     nodes = [mp.cos(mp.pi * (2 * k + 1) / (2 * count)) for k in range(count)]
     values = [function((high - low) / 2 * x + (high + low) / 2) for x in nodes]
     series = [
-        (2 - (j == 0)) * sum(v * mp.cos(j * mp.pi * (2 * k + 1) / (2 * count)) for k, v in enumerate(values)) / count
+        (2 - (j == 0))
+        * sum(v * mp.cos(j * mp.pi * (2 * k + 1) / (2 * count)) for k, v in enumerate(values))
+        / count
         for j in range(count)
     ]
     # Clenshaw's recurrence on polynomials in s, the variable scaled to [-1, 1] ...
@@ -31,7 +33,10 @@ def interpolate(function: Function, low: mp.mpf, high: mp.mpf, degree: int) -> l
     for c in reversed(series[1:]):
         shifted = [mp.mpf(0), *(2 * a for a in current)]
         length = max(len(shifted), len(previous))
-        padded = [(shifted[i] if i < len(shifted) else 0) - (previous[i] if i < len(previous) else 0) for i in range(length)]
+        padded = [
+            (shifted[i] if i < len(shifted) else 0) - (previous[i] if i < len(previous) else 0)
+            for i in range(length)
+        ]
         padded[0] += c
         previous, current = current, padded
     result = [mp.mpf(0), *current]
@@ -60,7 +65,7 @@ def emit(name: str, what: str, function: Function, low: float, high: float, degr
         exact = function(t)
         worst = max(worst, abs(mp.polyval([mp.mpf(c) for c in reversed(coefficients)], t) / exact - 1))
     lines = "".join(f"    {c!r},\n" for c in coefficients)
-    return f"{name} = (\n{lines})\n\"\"\"{what}; relative error {mp.nstr(worst, 2)}.\"\"\"\n"
+    return f'{name} = (\n{lines})\n"""{what}; relative error {mp.nstr(worst, 2)}."""\n'
 
 
 def exp_tail(r: mp.mpf) -> mp.mpf:
@@ -117,12 +122,23 @@ def main() -> None:
     half = float(mp.log(2) / 2)
     parts = [
         '"""Polynomial coefficients, constant term first. Written by tools/make_coefficients.py; do not edit."""\n',
-        emit("EXP_TAIL", "(e^r - 1 - r) / r^2 on |r| <= ln(2) / 2", exp_tail, -half * 1.0001, half * 1.0001, 9),
+        emit(
+            "EXP_TAIL", "(e^r - 1 - r) / r^2 on |r| <= ln(2) / 2", exp_tail, -half * 1.0001, half * 1.0001, 9
+        ),
         emit("LOG_TAIL", "(2 atanh(s) - 2 s) / s^3 in s^2, |s| <= 3 - 2 sqrt(2)", log_tail, 0.0, 0.0295, 6),
         f"NDTR_CENTRE = {NDTR_CENTRE}\n",
-        emit("NDTR_SCALED", "(a + k) e^(a^2/2) Phi(-a) in t = (a - k) / (a + k), a >= 0", mills, -1.0, 1.0, 26),
+        emit(
+            "NDTR_SCALED", "(a + k) e^(a^2/2) Phi(-a) in t = (a - k) / (a + k), a >= 0", mills, -1.0, 1.0, 26
+        ),
         f"ERFC_CENTRE = {ERFC_CENTRE}\n",
-        emit("ERFC_SCALED", "(x + k) e^(x^2) erfc(x) in t = (x - k) / (x + k), x >= 0", erfc_scaled, -1.0, 1.0, 26),
+        emit(
+            "ERFC_SCALED",
+            "(x + k) e^(x^2) erfc(x) in t = (x - k) / (x + k), x >= 0",
+            erfc_scaled,
+            -1.0,
+            1.0,
+            26,
+        ),
         emit("ERF_RATIO", "erf(x) / x in x^2, |x| <= 0.75", erf_ratio, 0.0, 0.5626, 10),
         emit("SEGMENT_RATIO", "(atan(w) - w/(1 + w^2)) / w^3 in 2 w^2 - 1, |w| <= 1", segment, -1.0, 1.0, 22),
     ]

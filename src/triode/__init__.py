@@ -10,8 +10,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as _numpy  # noqa: F401  (the one dependency that everything shares)
-
 from triode.activation import Activation
 from triode.catalogue import UnknownActivation, activations, define, get, names
 from triode.errors import MissingExtra, TriodeError

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from triode import calculus
 from triode.errors import TriodeError, nearest
-from triode.expr import Expr, to_latex
+from triode.expr import Expr
 from triode.interval import Interval
+from triode.notation import to_latex
 from triode.parse import parse
 
 Kind = Literal["elementwise", "gated", "normalising"]
@@ -157,9 +158,10 @@ class Activation:
         self.inputs = inputs
         self._read(formula, stable or {})
         # What a sampled activation computes while training: the same function with one more parameter.
-        self.training_form: Activation | None = sampled and Activation(
-            f"{name}_training", sampled.formula, parameters=(Parameter(sampled.parameter, 0.0, "drawn at random"),)
-        )
+        self.training_form: Activation | None = None
+        if sampled is not None:
+            drawn = Parameter(sampled.parameter, 0.0, "drawn at random")
+            self.training_form = Activation(f"{name}_training", sampled.formula, parameters=(drawn,))
 
     def _read(self, formula: str, stable: Mapping[int, str]) -> None:
         names = (*self.inputs, *(parameter.name for parameter in self.parameters))
@@ -222,13 +224,21 @@ class Activation:
 
     def bounds(self) -> dict[str, Interval]:
         """Return an enclosure of each parameter, from its constraint."""
-        return {parameter.name: Interval(parameter.minimum, parameter.maximum) for parameter in self.parameters}
+        return {
+            parameter.name: Interval(parameter.minimum, parameter.maximum) for parameter in self.parameters
+        }
 
     # --- checks ----------------------------------------------------------------------------------------------
 
     def _check_order(self, order: object) -> int:
-        if not isinstance(order, numbers.Integral) or isinstance(order, bool) or not 0 <= int(order) <= HIGHEST_ORDER:
-            raise TriodeError(f"{self.name}: the order must be a whole number from 0 to {HIGHEST_ORDER}, not {order!r}")
+        if (
+            not isinstance(order, numbers.Integral)
+            or isinstance(order, bool)
+            or not 0 <= int(order) <= HIGHEST_ORDER
+        ):
+            raise TriodeError(
+                f"{self.name}: the order must be a whole number from 0 to {HIGHEST_ORDER}, not {order!r}"
+            )
         return int(order)
 
     def check_parameters(self, given: Mapping[str, object]) -> dict[str, float]:
@@ -270,7 +280,9 @@ class Activation:
 
         return dispatch.evaluate(self, (), inputs, out, parameters)
 
-    def derivative(self, *inputs: Any, order: int = 1, out: Any = None, wrt: str | None = None, **parameters: Any) -> Any:
+    def derivative(
+        self, *inputs: Any, order: int = 1, out: Any = None, wrt: str | None = None, **parameters: Any
+    ) -> Any:
         r"""Return :math:`d^n f / dz^n` element by element; for a gated pair by default both first partials.
 
         Args:
@@ -290,13 +302,17 @@ class Activation:
         """
         from triode.kernels import dispatch
 
-        if self.kind == "elementwise" and len(inputs) == 2:
-            inputs, order = inputs[:1], inputs[1]
+        if self.kind == "elementwise" and len(inputs) > 1:
+            order, inputs = inputs[1], (inputs[0], *inputs[2:])
         order = self._check_order(order)
         if wrt is None and self.kind == "gated":
             if out is not None:
-                raise TriodeError(f"{self.name}: a gated pair has two derivatives; name one with wrt= to use out=")
-            return tuple(dispatch.evaluate(self, (name,) * order, inputs, None, parameters) for name in self.inputs)
+                raise TriodeError(
+                    f"{self.name}: a gated pair has two derivatives; name one with wrt= to use out="
+                )
+            return tuple(
+                dispatch.evaluate(self, (name,) * order, inputs, None, parameters) for name in self.inputs
+            )
         if wrt is not None and wrt not in self.inputs:
             self.parameter(wrt)
         return dispatch.evaluate(self, (wrt or "z",) * order, inputs, out, parameters)

@@ -45,7 +45,9 @@ RULES: dict[str, Rule] = {
     "mul": lambda node, args, inner: inner[0] * args[1] + args[0] * inner[1],
     "div": _divide,
     "neg": lambda node, args, inner: -inner[0],
-    "power": lambda node, args, inner: int(node.value or 0) * args[0] ** (int(node.value or 0) - 1) * inner[0],
+    "power": lambda node, args, inner: (
+        int(node.value or 0) * args[0] ** (int(node.value or 0) - 1) * inner[0]
+    ),
     "where": lambda node, args, inner: where(args[0], inner[1], inner[2]),
     **dict.fromkeys(expr.COMPARISONS, _zero),
     # kinks: at a tie the second argument's derivative is taken, so max(z, 0) has derivative 0 at 0

@@ -10,7 +10,9 @@ from triode.activation import Activation, Parameter
 from triode.errors import TriodeError, nearest
 from triode.expr import PRIMITIVES
 
-_RESERVED = frozenset({"z", "u", "pi", "where", "out", "order", "wrt", "gradient", "learn", "channels", "dim"})
+_RESERVED = frozenset(
+    {"z", "u", "pi", "where", "out", "order", "wrt", "gradient", "learn", "channels", "dim"}
+)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
@@ -26,7 +28,9 @@ def _collect() -> tuple[dict[str, Activation], dict[str, str]]:
             if not isinstance(value, Activation):
                 continue
             if attribute != value.name:
-                raise TypeError(f"{family.__name__}.{attribute} declares the name {value.name!r}; they must agree")
+                raise TypeError(
+                    f"{family.__name__}.{attribute} declares the name {value.name!r}; they must agree"
+                )
             for name in (value.name, *value.aliases):
                 if name in found or name in aliases:
                     raise TypeError(f"{family.__name__}: the name {name!r} is declared twice")
@@ -80,7 +84,7 @@ def get(name: str) -> Activation:
         >>> get("gleu")
         Traceback (most recent call last):
         ...
-        triode.catalogue.UnknownActivation: no activation is called 'gleu'; did you mean 'gelu'? ('triode list' shows all)
+        triode.catalogue.UnknownActivation: no activation is called 'gleu'; did you mean 'gelu'? (see 'triode list')
     """
     if not isinstance(name, str):
         raise UnknownActivation(f"an activation is named by text such as 'gelu'; {name!r:.100} was given")
@@ -91,7 +95,7 @@ def get(name: str) -> Activation:
     found = _defined.get(name.strip()) or _curated.get(_aliases.get(key, key))
     if found is None:
         hint = nearest(name, [*_curated, *_aliases, *_defined])
-        raise UnknownActivation(f"no activation is called {name[:60]!r}{hint} ('triode list' shows all)")
+        raise UnknownActivation(f"no activation is called {name[:60]!r}{hint} (see 'triode list')")
     return found
 
 
@@ -131,10 +135,12 @@ def define(name: str, formula: str, **parameters: float) -> Activation:
     Examples:
         >>> tanhexp = define("tanhexp", "z * tanh(exp(z))")
         >>> tanhexp(1.0)
-        0.991328915800599
+        0.9913289158005997
     """
     if not isinstance(name, str) or not _NAME.match(name):
-        raise TriodeError(f"{name!r:.80} cannot name an activation; letters, digits and _ were expected, a letter first")
+        raise TriodeError(
+            f"{name!r:.80} cannot name an activation; letters, digits and _ were expected, a letter first"
+        )
     formula, *assignments = str(formula).split(";") if isinstance(formula, str) else [formula]
     values = dict(parameters)
     for assignment in assignments:
@@ -144,11 +150,15 @@ def define(name: str, formula: str, **parameters: float) -> Activation:
         except ValueError:
             equals = ""
         if not equals:
-            raise TriodeError(f"{name}: after ';' a default such as 'beta=1.5' was expected, not {assignment[:40]!r}")
+            raise TriodeError(
+                f"{name}: after ';' a default such as 'beta=1.5' was expected, not {assignment[:40]!r}"
+            )
     for key in values:
         if not _NAME.match(key) or key in PRIMITIVES or key in _RESERVED:
             raise TriodeError(f"{name}: {key!r:.40} cannot name a parameter; it is reserved or no identifier")
-    declared = tuple(Parameter(key, float(value), "defined by the user", learnable=True) for key, value in values.items())
+    declared = tuple(
+        Parameter(key, float(value), "defined by the user", learnable=True) for key, value in values.items()
+    )
     made = Activation(name, formula, parameters=declared)
     for parameter in declared:
         parameter.check(name, parameter.default)

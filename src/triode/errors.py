@@ -32,5 +32,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
         >>> nearest("gleu", ["relu", "gelu", "tanh"])
         "; did you mean 'gelu'?"
     """
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    wanted = name.lower()
+    matches = difflib.get_close_matches(wanted, list(known), n=5, cutoff=0.5)
+    if not matches:
+        return ""
+    # Swapped letters are the commonest slip of all, and difflib undervalues them.
+    return f"; did you mean {min(matches, key=lambda match: sorted(match) != sorted(wanted))!r}?"

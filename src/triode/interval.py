@@ -76,11 +76,18 @@ def multiply(a: Interval, b: Interval) -> Interval:
     """Return an enclosure of every product; zero times infinity counts as zero, the value at every finite point."""
     ends = [_product(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
     exact_zero = Interval(0.0, 0.0)
-    return exact_zero if exact_zero in (a, b) else _keep_sign(_outward(min(ends), max(ends)), min(ends), max(ends))
+    return (
+        exact_zero
+        if exact_zero in (a, b)
+        else _keep_sign(_outward(min(ends), max(ends)), min(ends), max(ends))
+    )
 
 
 def _keep_sign(widened: Interval, low: float, high: float) -> Interval:
-    return Interval(max(widened.low, 0.0) if low >= 0 else widened.low, min(widened.high, 0.0) if high <= 0 else widened.high)
+    return Interval(
+        max(widened.low, 0.0) if low >= 0 else widened.low,
+        min(widened.high, 0.0) if high <= 0 else widened.high,
+    )
 
 
 def _divide(a: Interval, b: Interval) -> Interval:
@@ -144,8 +151,12 @@ RULES: dict[str, Callable[..., Interval]] = {
     "le": lambda a, b: Interval(0.0, 1.0),
     "gt": lambda a, b: Interval(0.0, 1.0),
     "ge": lambda a, b: Interval(0.0, 1.0),
-    "abs": lambda x: Interval(0.0 if 0.0 in x else min(abs(x.low), abs(x.high)), max(abs(x.low), abs(x.high))),
-    "sign": lambda x: Interval(-1.0 if x.low < 0 else float(x.low > 0), 1.0 if x.high > 0 else -float(x.high < 0)),
+    "abs": lambda x: Interval(
+        0.0 if 0.0 in x else min(abs(x.low), abs(x.high)), max(abs(x.low), abs(x.high))
+    ),
+    "sign": lambda x: Interval(
+        -1.0 if x.low < 0 else float(x.low > 0), 1.0 if x.high > 0 else -float(x.high < 0)
+    ),
     "exp": _increasing(_exp, 0.0),
     "expm1": _increasing(_expm1, -1.0),
     "log": lambda x: _log(x, 0.0, math.log),

@@ -72,7 +72,9 @@ class Normalising(Activation):
 
     def partial(self, variables: tuple[str, ...]) -> Expr:
         """Refuse: the derivative of a vector function is a matrix."""
-        raise TriodeError(f"{self.name} works along an axis; use {self.name}.jacobian(x) or {self.name}.vjp(x, gradient)")
+        raise TriodeError(
+            f"{self.name} works along an axis; use {self.name}.jacobian(x) or {self.name}.vjp(x, gradient)"
+        )
 
     def latex(self, order: int = 0) -> str:
         """Return the function as LaTeX, or its Jacobian for order 1."""
@@ -85,10 +87,14 @@ class Normalising(Activation):
     def check_temperature(self, temperature: object) -> float:
         """Return the temperature as a float: 0 or more, infinity included."""
         if not isinstance(temperature, numbers.Real) or not float(temperature) >= 0:
-            raise TriodeError(f"{self.name}: temperature must be a number >= 0; {temperature!r:.60} was given")
+            raise TriodeError(
+                f"{self.name}: temperature must be a number >= 0; {temperature!r:.60} was given"
+            )
         return abs(float(temperature))
 
-    def __call__(self, *inputs: Any, axis: int = -1, temperature: float = 1.0, out: Any = None) -> Any:
+    def __call__(
+        self, *inputs: Any, out: Any = None, axis: int = -1, temperature: float = 1.0, **parameters: Any
+    ) -> Any:
         r"""Return :math:`e^{z_i/T} / \sum_j e^{z_j/T}` (or its logarithm) along ``axis``.
 
         Args:
@@ -96,6 +102,7 @@ class Normalising(Activation):
             axis: The axis that sums to one; default the last.
             temperature: T >= 0; 0 and infinity give the exact limits. Default 1.
             out: An array of the result's shape and type to write into.
+            **parameters: None; any other name is refused.
 
         Returns:
             An array of the input's shape and kind; a row that holds nan is nan throughout.
@@ -103,6 +110,9 @@ class Normalising(Activation):
         Raises:
             TriodeError: For a scalar, an axis that is not there, a negative temperature.
         """
+        self.check_parameters(parameters)
+        if len(inputs) != 1:
+            raise TriodeError(f"{self.name} takes one input; {len(inputs)} were given (axis goes by keyword)")
         temperature = self.check_temperature(temperature)
         if _is_torch(inputs[0]):
             from triode.adapters import torch as adapter
@@ -155,7 +165,9 @@ class Normalising(Activation):
         rows, dtype, position = self._rows(x, axis)
         g, _, _ = self._rows(gradient, axis)
         if g.shape != rows.shape:
-            raise TriodeError(f"{self.name}: gradient has shape {np.shape(gradient)}, the input {np.shape(x)}; they must agree")
+            raise TriodeError(
+                f"{self.name}: gradient has shape {np.shape(gradient)}, the input {np.shape(x)}; they must agree"
+            )
         s = _softmax(rows, temperature)
         if self.logarithm:
             result = g - s * np.sum(g, axis=-1, keepdims=True)
@@ -170,9 +182,13 @@ class Normalising(Activation):
 
         array = dispatch.as_float_array(self.name, x)
         if array.ndim == 0 or not -array.ndim <= axis < array.ndim:
-            raise TriodeError(f"{self.name}: axis {axis} is not there in an array of shape {array.shape}; it needs a vector")
+            raise TriodeError(
+                f"{self.name}: axis {axis} is not there in an array of shape {array.shape}; it needs a vector"
+            )
         if array.shape[axis] == 0:
-            raise TriodeError(f"{self.name}: axis {axis} has no entries (shape {array.shape}); at least one was expected")
+            raise TriodeError(
+                f"{self.name}: axis {axis} has no entries (shape {array.shape}); at least one was expected"
+            )
         return np.moveaxis(array.astype(np.float64), axis, -1), array.dtype, axis
 
     def _values(self, rows: Array, temperature: float) -> Array:

@@ -66,7 +66,9 @@ def _tokens(text: str) -> list[_Token]:
         match = _TOKEN.match(text, position)
         if match is None:
             column = position + len(text[position:]) - len(text[position:].lstrip()) + 1
-            raise FormulaError(text, column, f"{text[column - 1]!r} is not part of a formula; {_START} was expected")
+            raise FormulaError(
+                text, column, f"{text[column - 1]!r} is not part of a formula; {_START} was expected"
+            )
         kind = match.lastgroup or ""
         tokens.append(_Token(kind, match.group(kind), match.start(kind) + 1))
         position = match.end()
@@ -108,7 +110,9 @@ class _Parser:
         self.depth += 1
         if self.depth > DEEPEST:
             column = self.token.column
-            raise FormulaError(self.text, column, f"nested or chained more than {DEEPEST} deep; split the formula")
+            raise FormulaError(
+                self.text, column, f"nested or chained more than {DEEPEST} deep; split the formula"
+            )
 
     def sum(self) -> Expr:
         level = self.depth
@@ -179,7 +183,9 @@ class _Parser:
         mantissa, _, exponent = token.text.lower().partition("e")
         if len(mantissa) > 100 or len(exponent) > 4 or abs(int(exponent or "0")) > 320:
             limit = "a number of at most 100 digits with an exponent from -320 to 320"
-            raise FormulaError(self.text, token.column, f"{token.text[:24]!r} is out of range; {limit} was expected")
+            raise FormulaError(
+                self.text, token.column, f"{token.text[:24]!r} is out of range; {limit} was expected"
+            )
         return Fraction(token.text)
 
     def name(self, token: _Token) -> Expr:
@@ -189,7 +195,9 @@ class _Parser:
         if token.text in PRIMITIVES and called:
             return self.function(token)
         if token.text in PRIMITIVES or token.text == "where":
-            raise FormulaError(self.text, token.column, f"the function {token.text!r} needs '(' and its arguments")
+            raise FormulaError(
+                self.text, token.column, f"the function {token.text!r} needs '(' and its arguments"
+            )
         if called:
             hint = nearest(token.text, [*PRIMITIVES, "where"])
             raise FormulaError(self.text, token.column, f"{token.text!r} is no function of the grammar{hint}")
@@ -246,13 +254,15 @@ def parse(text: str, names: Iterable[str] = ("z",)) -> Expr:
     Examples:
         >>> str(parse("z*tanh( softplus(z) )"))
         'z * tanh(softplus(z))'
-        >>> parse("z * tanh(softplus(z)")
+        >>> parse("2 * q")
         Traceback (most recent call last):
         ...
-        triode.parse.FormulaError: formula, column 21: found the end of the formula; an operator, ',' or ')' was expected (near 'z * tanh(softplus(z)')
+        triode.parse.FormulaError: formula, column 5: 'q' is neither an input nor a parameter (z) nor pi (near '2 * q')
     """
     if not isinstance(text, str):
-        raise TriodeError(f"a formula is text such as 'z * tanh(softplus(z))'; {type(text).__name__} was given")
+        raise TriodeError(
+            f"a formula is text such as 'z * tanh(softplus(z))'; {type(text).__name__} was given"
+        )
     if len(text) > LONGEST:
         raise TriodeError(f"a formula of {len(text)} characters is too long; at most {LONGEST} are read")
     parser = _Parser(text, frozenset(names))

@@ -1,24 +1,22 @@
-r"""PyTorch: every activation as a function and a module, differentiable to any order.
+"""PyTorch: every activation as a function and a module, differentiable to any order.
 
-One operator, ``triode::evaluate``, computes any partial derivative of any activation; its gradient is the same
-operator with one more variable. On a CPU it runs the compiled kernels on the tensor's own memory; elsewhere the
-same expression is composed of PyTorch's operations. Because it is a registered operator, ``torch.compile`` keeps
-it in the graph, and ``vmap`` has a rule for it.
+``triode.torch.GELU()`` is a module, ``triode.torch.gelu(x)`` and ``triode.gelu(x)`` are the function; the names of
+modules are those that PyTorch's users know. What computes is the operator of :mod:`triode.adapters.torch_operator`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from triode import catalogue
 from triode.activation import Activation as Formula
 from triode.adapters import torch_operations
+from triode.adapters.torch_operator import FLOATS, TRAINING, apply
 from triode.errors import MissingExtra, TriodeError
-from triode.kernels import dispatch
 
 try:
     import torch
@@ -26,282 +24,9 @@ except ImportError:
     raise MissingExtra("PyTorch", "triode.torch", "torch") from None
 
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 if TYPE_CHECKING:
     from triode.normalising import Normalising
-
-_FLOATS = {
-    torch.float16: "float16",
-    torch.bfloat16: "bfloat16",
-    torch.float32: "float32",
-    torch.float64: "float64",
-}
-_TRAINING = "!training"  # marks the formula that a sampled activation (RReLU) uses while training
-
-# --- the operator --------------------------------------------------------------------------------------------
-
-_library = torch.library.Library("triode", "DEF")
-_library.define("evaluate(str activation, str variables, Tensor[] tensors, str[] names, float[] scalars) -> Tensor")
-
-
-@functools.cache
-def _resolve(key: str) -> Formula:
-    """Return the activation that an operator call names; the key is text, so that a saved graph holds it."""
-    found = catalogue.get(key.removesuffix(_TRAINING))
-    return found.training_form if key.endswith(_TRAINING) and found.training_form else found
-
-
-def _variables(text: str) -> tuple[str, ...]:
-    return tuple(text.split(",")) if text else ()
-
-
-def _evaluate_cpu(
-    activation: str, variables: str, tensors: Sequence[Tensor], names: Sequence[str], scalars: Sequence[float]
-) -> Tensor:
-    return _run(_resolve(activation), _variables(variables), tensors, names, tuple(scalars))
-
-
-def _run(
-    activation: Formula,
-    variables: tuple[str, ...],
-    tensors: Sequence[Tensor],
-    names: Sequence[str],
-    scalars: tuple[float, ...],
-) -> Tensor:
-    """Run the compiled kernel on the tensors' own memory."""
-    first = tensors[0]
-    out = torch.empty_like(first)
-    arrays = []
-    addresses = []
-    held = []
-    for name, tensor in zip(names, tensors, strict=True):
-        if tensor.shape != first.shape or tensor.stride() != out.stride():
-            tensor = torch.empty_like(out, dtype=tensor.dtype).copy_(tensor)  # noqa: PLW2901
-            held.append(tensor)  # must outlive the call
-        arrays.append((name, _FLOATS[tensor.dtype]))
-        addresses.append(tensor.data_ptr())
-    kernel, _ = dispatch.plan(activation, variables, tuple(arrays), _FLOATS[first.dtype])
-    kernel(out.numel(), out.data_ptr(), *addresses, _address_of(scalars)[1])
-    return out
-
-
-@functools.lru_cache(maxsize=1024)
-def _address_of(scalars: tuple[float, ...]) -> tuple[Any, int]:
-    """Return memory that holds the scalars, and its address."""
-    memory = (ctypes.c_double * len(scalars))(*scalars)
-    return memory, ctypes.addressof(memory)
-
-
-def _evaluate_elsewhere(
-    activation: str, variables: str, tensors: Sequence[Tensor], names: Sequence[str], scalars: Sequence[float]
-) -> Tensor:
-    formula = _resolve(activation)
-    first = tensors[0]
-    work = torch.float32 if first.dtype in (torch.float16, torch.bfloat16) else first.dtype
-    values: dict[str, Tensor] = {name: tensor.to(work) for name, tensor in zip(names, tensors, strict=True)}
-    rest = [parameter.name for parameter in formula.parameters if parameter.name not in values]
-    for name, scalar in zip(rest, scalars, strict=False):
-        values[name] = torch.full((), scalar, dtype=work, device=first.device)
-    result = torch_operations.compose(formula.partial(_variables(variables)), values)
-    for name in formula.inputs:
-        result = torch.where(torch.isnan(values[name]), values[name], result)
-    return torch.empty_like(first).copy_(result)
-
-
-def _evaluate_shape(
-    activation: str, variables: str, tensors: Sequence[Tensor], names: Sequence[str], scalars: Sequence[float]
-) -> Tensor:
-    return torch.empty_like(tensors[0])
-
-
-_library.impl("evaluate", _evaluate_cpu, "CPU")
-_library.impl("evaluate", _evaluate_elsewhere, "CompositeExplicitAutograd")
-torch.library.register_fake("triode::evaluate", _evaluate_shape, lib=_library)
-
-
-def _in_front(size: int, dims: Sequence[int | None], tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Put every batch dimension in front, so that what has none broadcasts."""
-    width = tensors[0].dim() - (dims[0] is not None)
-    moved = []
-    for tensor, dim in zip(tensors, dims, strict=True):
-        if dim is None:
-            moved.append(tensor)
-            continue
-        front = tensor.movedim(dim, 0)
-        missing = width - (front.dim() - 1)
-        moved.append(front.reshape(front.shape[0], *[1] * missing, *front.shape[1:]))
-    if dims[0] is None:
-        moved[0] = moved[0].expand(size, *moved[0].shape).contiguous()
-    return moved
-
-
-def _evaluate_batched(
-    info: Any,
-    dims: tuple[Any, ...],
-    activation: str,
-    variables: str,
-    tensors: Sequence[Tensor],
-    names: Sequence[str],
-    scalars: Sequence[float],
-) -> tuple[Tensor, int]:
-    moved = _in_front(info.batch_size, dims[2], tensors)
-    return torch.ops.triode.evaluate(activation, variables, moved, names, scalars), 0
-
-
-torch.library.register_vmap("triode::evaluate", _evaluate_batched, lib=_library)
-
-
-def _gradients(
-    call: tuple[str, str, Sequence[str], Sequence[float]],
-    tensors: Sequence[Tensor],
-    gradient: Tensor,
-    needed: Sequence[bool],
-) -> list[Tensor | None]:
-    """Return gradient times partial derivative for every tensor that wants it."""
-    activation, variables, names, scalars = call
-    results: list[Tensor | None] = []
-    for name, tensor, wanted in zip(names, tensors, needed, strict=True):
-        if not wanted:
-            results.append(None)
-            continue
-        product = gradient * _apply(activation, _joined(variables, name), names, scalars, *tensors)
-        results.append(product.sum_to_size(tensor.shape).to(tensor.dtype) if tensor.shape != product.shape else product)
-    return results
-
-
-def _keep_for_operator(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    activation, variables, tensors, names, scalars = inputs
-    ctx.call = (activation, variables, names, scalars)
-    ctx.save_for_backward(*tensors)
-
-
-def _operator_gradient(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-    needed = ctx.needs_input_grad[2]
-    wanted = needed if isinstance(needed, (list, tuple)) else [needed] * len(ctx.saved_tensors)
-    return None, None, _gradients(ctx.call, ctx.saved_tensors, gradient, wanted), None, None
-
-
-torch.library.register_autograd("triode::evaluate", _operator_gradient, setup_context=_keep_for_operator, lib=_library)
-
-
-class _Evaluate(torch.autograd.Function):
-    """The operator under function transforms: batching (vmap) and forward-mode derivatives."""
-
-    @staticmethod
-    def forward(activation: str, variables: str, names: tuple[str, ...], scalars: tuple[float, ...], *tensors: Tensor) -> Tensor:
-        """Compute."""
-        result: Tensor = torch.ops.triode.evaluate(activation, variables, tensors, names, scalars)
-        return result
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep the inputs, from which a derivative is computed."""
-        ctx.call = inputs[:4]
-        ctx.save_for_backward(*inputs[4:])
-        ctx.save_for_forward(*inputs[4:])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients by the tensors."""
-        return (None, None, None, None, *_gradients(ctx.call, ctx.saved_tensors, gradients[0], ctx.needs_input_grad[4:]))
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
-        """Compute a whole batch at once."""
-        moved = _in_front(info.batch_size, in_dims[4:], inputs[4:])
-        return _apply(*inputs[:4], *moved), 0
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
-        """Return the sum of tangent times partial derivative."""
-        tensors = ctx.saved_tensors
-        activation, variables, names, scalars = ctx.call
-        total: Tensor | None = None
-        for name, tangent in zip(names, tangents[4:], strict=True):
-            if tangent is None:
-                continue
-            part = tangent * _apply(activation, _joined(variables, name), names, scalars, *tensors)
-            total = part if total is None else total + part
-        return total
-
-
-class _EvaluateHere(torch.autograd.Function):
-    """The common case, a plain CPU tensor in eager code: no dispatcher, and the backward pass in one sweep."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        activation: Formula,
-        key: str,
-        variables: tuple[str, ...],
-        names: tuple[str, ...],
-        scalars: tuple[float, ...],
-        *tensors: Tensor,
-    ) -> Tensor:
-        """Compute."""
-        ctx.call = (activation, key, variables, names, scalars)
-        ctx.save_for_backward(*tensors)
-        return _run(activation, variables, tensors, names, scalars)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients by the tensors; differentiable ones when a graph is being made."""
-        activation, key, variables, names, scalars = ctx.call
-        tensors = ctx.saved_tensors
-        (gradient,) = gradients
-        needed = ctx.needs_input_grad[5:]
-        if torch.is_grad_enabled() or not _plain([*tensors, gradient]):
-            call = (key, ",".join(variables), names, scalars)
-            return (None,) * 5 + tuple(_gradients(call, tensors, gradient, needed))
-        results: list[Tensor | None] = []
-        for name, tensor, wanted in zip(names, tensors, needed, strict=True):
-            if not wanted:
-                results.append(None)
-                continue
-            by = _variables(_joined(",".join(variables), name))
-            product = _run(activation, by, [*tensors, gradient], [*names, dispatch.GRADIENT], scalars)
-            same = tensor.shape == product.shape
-            results.append(product if same else product.sum_to_size(tensor.shape).to(tensor.dtype))
-        return (None,) * 5 + tuple(results)
-
-
-def _plain(tensors: Sequence[Tensor]) -> bool:
-    """Say whether the tensors are ordinary CPU memory and nobody is tracing, batching or pushing tangents."""
-    if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
-        return False
-    if forward_ad._current_level >= 0 or torch._C._len_torch_dispatch_stack() > 0:
-        return False
-    return all(
-        type(tensor) in (Tensor, nn.Parameter)
-        and tensor.device.type == "cpu"
-        and tensor.layout is torch.strided
-        and not torch._C._functorch.is_legacy_batchedtensor(tensor)
-        for tensor in tensors
-    )
-
-
-def _apply(
-    activation: str, variables: str, names: Sequence[str], scalars: Sequence[float], *tensors: Tensor
-) -> Tensor:
-    result: Tensor
-    if _plain(tensors):
-        call = (_resolve(activation), activation, _variables(variables), tuple(names), tuple(scalars))
-        result = _EvaluateHere.apply(*call, *tensors)
-    elif torch.compiler.is_compiling():
-        # The compiler (Dynamo) traces an operator with a registered gradient whole, but no Function with a jvp.
-        result = torch.ops.triode.evaluate(activation, variables, tensors, names, scalars)
-    else:
-        result = _Evaluate.apply(activation, variables, tuple(names), tuple(scalars), *tensors)
-    return result
-
-
-def _joined(variables: str, name: str) -> str:
-    """Return the variables with one more, in a fixed order: partial derivatives commute."""
-    return ",".join(sorted([*_variables(variables), name], key=lambda text: (text != "z", text)))
-
-
-# --- calls ---------------------------------------------------------------------------------------------------
 
 
 def evaluate(
@@ -316,45 +41,99 @@ def evaluate(
 
     A parameter may be a tensor that broadcasts against the input; it then gets a gradient.
     """
-    key = catalogue.specification(activation) + (_TRAINING if training else "")
+    key = catalogue.specification(activation) + (TRAINING if training else "")
     formula = activation.training_form if training and activation.training_form else activation
     reference = next(x for x in inputs if isinstance(x, Tensor))
     tensors = [_floating(activation.name, x, reference) for x in inputs]
     if len(tensors) > 1:
         dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
-        tensors = list(torch.broadcast_tensors(*(tensor.to(dtype) for tensor in tensors)))
+        try:
+            tensors = list(torch.broadcast_tensors(*(tensor.to(dtype) for tensor in tensors)))
+        except RuntimeError:
+            shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            raise TriodeError(
+                f"{activation.name}: inputs of shapes {shapes} do not broadcast to one shape"
+            ) from None
     names = list(formula.inputs)
     plain: dict[str, Any] = {}
     for name, value in parameters.items():
         formula.parameter(name)
         if isinstance(value, Tensor):
             names.append(name)
-            tensors.append(value)
+            tensors.append(_parameter(activation.name, name, value, tensors[0]))
         else:
             plain[name] = value
     checked = formula.check_parameters(plain)
     # Never empty: a registered gradient mistakes an empty list of numbers for one of tensors.
-    scalars = tuple(checked[parameter.name] for parameter in formula.parameters if parameter.name not in names) or (0.0,)
-    result = _apply(key, ",".join(variables), tuple(names), scalars, *tensors)
-    return result if out is None else out.copy_(result)
+    scalars = tuple(
+        checked[parameter.name] for parameter in formula.parameters if parameter.name not in names
+    ) or (0.0,)
+    result = apply(key, ",".join(variables), tuple(names), scalars, *tensors)
+    return _delivered(activation.name, result, out)
+
+
+def _parameter(owner: str, name: str, value: Tensor, reference: Tensor) -> Tensor:
+    """Return a parameter's tensor as one of the four float types, if it broadcasts against the input."""
+    value = _floating(owner, value, reference)
+    shape, width = reference.shape, value.dim()
+    pairs = zip(reversed(value.shape), reversed(shape), strict=False)
+    if width > len(shape) or any(size not in (1, wanted) for size, wanted in pairs):
+        raise TriodeError(
+            f"{owner}: {name} of shape {tuple(value.shape)} does not broadcast to the input's shape {tuple(shape)}"
+        )
+    return value
+
+
+def _delivered(name: str, result: Tensor, out: Any) -> Tensor:
+    """Return the result, in ``out`` if given."""
+    if out is None:
+        return result
+    if not isinstance(out, Tensor):
+        raise TriodeError(f"{name}: out= must be a tensor, as the input is; {type(out).__name__} was given")
+    if out.shape != result.shape or out.dtype != result.dtype:
+        given, wanted = f"{out.dtype}{list(out.shape)}", f"{result.dtype}{list(result.shape)}"
+        raise TriodeError(f"{name}: out= is {given}, the result is {wanted}; they must agree")
+    return out.copy_(result)
 
 
 def _floating(name: str, x: Any, reference: Tensor) -> Tensor:
-    tensor = x if isinstance(x, Tensor) else torch.as_tensor(x, device=reference.device)
-    if tensor.dtype in _FLOATS:
+    try:
+        tensor = x if isinstance(x, Tensor) else torch.as_tensor(x, device=reference.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TriodeError(f"{name}: an input cannot be read as a tensor of numbers ({error})") from None
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        raise TriodeError(f"{name}: a sparse or nested tensor was given; a dense one was expected")
+    if tensor.dtype in FLOATS:
         return tensor
     if tensor.is_complex() or tensor.is_floating_point():
         raise TriodeError(f"{name}: a {tensor.dtype} tensor cannot be computed with; a real one was expected")
     return tensor.to(torch.float64)
 
 
-def normalise(activation: Normalising, x: Tensor, axis: int, temperature: float, out: Tensor | None = None) -> Tensor:
+def normalise(
+    activation: Normalising, x: Tensor, axis: int, temperature: float, out: Tensor | None = None
+) -> Tensor:
     """Return softmax or its logarithm along an axis of a tensor."""
     x = _floating(activation.name, x, x)
+    if not isinstance(axis, numbers.Integral):
+        raise TriodeError(f"{activation.name}: the axis must be a whole number, not {axis!r:.60}")
     if x.dim() == 0 or not -x.dim() <= axis < x.dim():
-        raise TriodeError(f"{activation.name}: axis {axis} is not there in a tensor of shape {tuple(x.shape)}")
-    result: Tensor = _Normalise.apply(x, axis % x.dim() - x.dim(), temperature, activation.logarithm)
-    return result if out is None else out.copy_(result)
+        raise TriodeError(
+            f"{activation.name}: axis {axis} is not there in a tensor of shape {tuple(x.shape)}"
+        )
+    if x.shape[axis] == 0:
+        raise TriodeError(
+            f"{activation.name}: axis {axis} has no entries (shape {tuple(x.shape)}); at least one was expected"
+        )
+    result = _softmax(x, axis % x.dim() - x.dim(), temperature, activation.logarithm)
+    return _delivered(activation.name, result, out)
+
+
+def _softmax(x: Tensor, axis: int, temperature: float, logarithm: bool) -> Tensor:
+    # The compiler (Dynamo) traces no Function with a jvp; it has no use for forward mode either.
+    road: Any = _Normalise if torch.compiler.is_compiling() else _NormaliseEager  # apply has no annotations
+    result: Tensor = road.apply(x, axis, temperature, logarithm)
+    return result
 
 
 class _Normalise(torch.autograd.Function):
@@ -375,21 +154,47 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return s (g - sum g s) / T, with g taken relative to its value at the largest entry."""
+        """Return s (g - sum g s) / T, or g - s sum g for the logarithm."""
         (x,) = ctx.saved_tensors
         axis, temperature, logarithm = ctx.options
-        (g,) = gradients
-        s = _Normalise.apply(x, axis, temperature, False)
-        if logarithm:
-            result = g - s * g.sum(axis, keepdim=True)
-        else:
-            relative = g - g.gather(axis, x.detach().argmax(axis, keepdim=True))
-            result = s * (relative - (relative * s).sum(axis, keepdim=True))
-        scale = 0.0 if temperature in (0.0, math.inf) else 1.0 / temperature
-        return result * scale, None, None, None
+        wide, g = torch_operations.widened(x), torch_operations.widened(gradients[0])
+        s = _softmax(wide, axis, temperature, False)
+        result = g - s * g.sum(axis, keepdim=True) if logarithm else s * _centred(g, s, wide, axis)
+        return (result * _reciprocal(temperature)).to(x.dtype), None, None, None
 
 
-# --- modules -------------------------------------------------------------------------------------------------
+class _NormaliseEager(_Normalise):
+    """The same with a rule for forward-mode derivatives."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep the input, for either direction."""
+        _Normalise.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        """Return s (t - sum t s) / T, without the factor s for the logarithm."""
+        (x,) = ctx.saved_tensors
+        axis, temperature, logarithm = ctx.options
+        if tangents[0] is None:
+            return None
+        wide, t = torch_operations.widened(x), torch_operations.widened(tangents[0])
+        s = _softmax(wide, axis, temperature, False)
+        result = _centred(t, s, wide, axis)
+        result = result if logarithm else s * result
+        return (result * _reciprocal(temperature)).to(x.dtype)
+
+
+def _centred(v: Tensor, s: Tensor, x: Tensor, axis: int) -> Tensor:
+    """Return v minus its mean under s; taken relative to v at the largest entry, so that it does not cancel."""
+    relative = v - v.gather(axis, x.detach().argmax(axis, keepdim=True))
+    return relative - (relative * s).sum(axis, keepdim=True)
+
+
+def _reciprocal(temperature: float) -> float:
+    """Return 1 / T, and 0 in either limit, where the function is constant."""
+    return 0.0 if temperature in (0.0, math.inf) else 1.0 / temperature
 
 
 class Activation(nn.Module):
@@ -426,17 +231,23 @@ class Activation(nn.Module):
     ) -> None:
         """Check the parameters and make the learned ones trainable."""
         super().__init__()
-        self.activation = catalogue.get(activation) if isinstance(activation, str) else activation
-        self.dim = dim
-        self.channels = channels
+        self.activation = activation if isinstance(activation, Formula) else catalogue.get(activation)
+        self.dim = _whole(self.activation, "dim", dim)
+        self.channels = None if channels is None else _whole(self.activation, "channels", channels, 1)
+        self.learned = _learned(self.activation, learn)
+        if channels is not None and not self.learned:
+            raise TriodeError(f"{self.activation.name}: channels={channels}, but no parameter is learned")
         if self.activation.kind == "normalising":
             temperature = self.activation.check_temperature(parameters.pop("temperature", 1.0))  # type: ignore[attr-defined]
             self.fixed: dict[str, float] = {"temperature": temperature}
             self.activation.check_parameters(parameters)
-            self.learned: tuple[str, ...] = ()
             return
         values = self.activation.check_parameters(parameters)
-        self.learned = _learned(self.activation, learn)
+        if (sampled := self.activation.sampled) and values[sampled.low] > values[sampled.high]:
+            raise TriodeError(
+                f"{self.activation.name}: {sampled.low} must not be above {sampled.high}; "
+                f"{values[sampled.low]:g} and {values[sampled.high]:g} were given"
+            )
         self.fixed = {name: value for name, value in values.items() if name not in self.learned}
         for name in self.learned:
             shape = () if channels is None else (channels,)
@@ -445,17 +256,26 @@ class Activation(nn.Module):
     def forward(self, z: Tensor, u: Tensor | None = None) -> Tensor:
         """Return the activation of ``z``; a gated pair takes two tensors, or one that it splits in halves."""
         formula = self.activation
+        if not isinstance(z, Tensor):
+            raise TriodeError(
+                f"{formula.name}: a module takes tensors; {type(z).__name__} was given "
+                f"(the function triode.{formula.name} takes arrays and numbers)"
+            )
+        if u is not None and formula.kind != "gated":
+            raise TriodeError(f"{formula.name} takes one input; 2 were given (parameters go by keyword)")
         if formula.kind == "normalising":
             result: Tensor = formula(z, axis=self.dim, **self.fixed)
             return result
         if formula.kind == "gated" and u is None:
-            if z.shape[self.dim] % 2:
-                raise TriodeError(f"{formula.name}: dimension {self.dim} of shape {tuple(z.shape)} cannot be split in halves")
+            if not -z.dim() <= self.dim < z.dim() or z.shape[self.dim] % 2:
+                raise TriodeError(
+                    f"{formula.name}: dimension {self.dim} of shape {tuple(z.shape)} cannot be split in halves"
+                )
             z, u = z.chunk(2, self.dim)
         inputs = (z,) if u is None else (z, u)
         if self.training and formula.sampled is not None:
             low, high = self.fixed[formula.sampled.low], self.fixed[formula.sampled.high]
-            drawn = torch.empty_like(z).uniform_(low, high)
+            drawn = torch.empty_like(_floating(formula.name, z, z)).uniform_(low, high)
             return evaluate(formula, (), inputs, None, {formula.sampled.parameter: drawn}, training=True)
         values: dict[str, Any] = dict(self.fixed)
         for name in self.learned:
@@ -463,11 +283,11 @@ class Activation(nn.Module):
         return evaluate(formula, (), inputs, None, values)
 
     def _broadcast(self, parameter: Tensor, z: Tensor) -> Tensor:
-        if self.channels in (None, 1):
-            return parameter
+        if self.channels is None or self.channels == 1:
+            return parameter.reshape(())
         if z.dim() < 2 or z.shape[1] != self.channels:
             raise TriodeError(
-                f"{self.activation.name}: {self.channels} channels were declared, but dimension 1 of the input of shape "
+                f"{self.activation.name}: {self.channels} channels were declared; dimension 1 of an input of shape "
                 f"{tuple(z.shape)} does not have as many"
             )
         return parameter.reshape(-1, *[1] * (z.dim() - 2))
@@ -476,13 +296,21 @@ class Activation(nn.Module):
         """Return the parameters as they would be written in a call."""
         parts = [] if type(self) is not Activation else [repr(catalogue.specification(self.activation))]
         parts += [f"{name}={value:g}" for name, value in self.fixed.items()]
-        if self.learned:
-            chosen = {p.name for p in self.activation.parameters if p.learned}
-            parts += [f"channels={self.channels}"] if self.channels is not None else []
-            parts += [] if set(self.learned) == chosen else [f"learn={self.learned!r}"]
+        chosen = {p.name for p in self.activation.parameters if p.learned}
+        parts += [f"channels={self.channels}"] if self.channels is not None else []
+        parts += [] if set(self.learned) == chosen else [f"learn={self.learned or False!r}"]
         if self.activation.kind != "elementwise":
             parts.append(f"dim={self.dim}")
         return ", ".join(parts)
+
+
+def _whole(activation: Formula, name: str, value: object, least: int | None = None) -> int:
+    right = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    number = int(value) if isinstance(value, numbers.Integral) else 0
+    if right and (least is None or number >= least):
+        return number
+    expected = "a whole number" if least is None else f"a whole number from {least} on"
+    raise TriodeError(f"{activation.name}: {name} must be {expected}; {value!r:.60} was given")
 
 
 def _learned(activation: Formula, learn: bool | str | Sequence[str] | None) -> tuple[str, ...]:
@@ -490,6 +318,8 @@ def _learned(activation: Formula, learn: bool | str | Sequence[str] | None) -> t
         return tuple(parameter.name for parameter in activation.parameters if parameter.learned)
     if isinstance(learn, bool):
         return tuple(parameter.name for parameter in activation.parameters if parameter.learnable and learn)
+    if not isinstance(learn, (str, Sequence)):
+        raise TriodeError(f"{activation.name}: learn must be True, False or names; {learn!r:.60} was given")
     names = (learn,) if isinstance(learn, str) else tuple(learn)
     for name in names:
         if not activation.parameter(name).learnable:
@@ -518,11 +348,11 @@ def _class_name(name: str) -> str:
 def _module_class(name: str) -> type[Activation]:
     activation = catalogue.get(name)
 
-    def __init__(self: Activation, **options: Any) -> None:
+    def initialise(self: Activation, **options: Any) -> None:
         Activation.__init__(self, name, **options)
 
     doc = f"{activation.title} as a module: {activation.summary}\n\nTakes the options of ``Activation``, by keyword."
-    body = {"__init__": __init__, "__doc__": doc, "__module__": __name__, "__qualname__": _class_name(name)}
+    body = {"__init__": initialise, "__doc__": doc, "__module__": __name__, "__qualname__": _class_name(name)}
     return type(_class_name(name), (Activation,), body)
 
 
@@ -531,12 +361,14 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     squashed = name.lower().replace("_", "")
-    for activation in catalogue.activations():
-        for known in (activation.name, *activation.aliases):
-            if name == known:
-                return activation
-            if squashed == known.replace("_", "").lower():
-                return _module_class(activation.name)
+    every = catalogue.activations()
+    # Functions first: the alias hardswish is one, though the class HardSwish is the same without case.
+    for activation in every:
+        if name in (activation.name, *activation.aliases):
+            return activation
+    for activation in every:
+        if squashed in (known.replace("_", "").lower() for known in (activation.name, *activation.aliases)):
+            return _module_class(activation.name)
     raise AttributeError(f"triode.torch has no {name!r}; no activation is called that")
 
 

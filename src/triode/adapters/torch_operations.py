@@ -12,6 +12,12 @@ from torch import Tensor
 from triode.expr import Expr, fold, to_float
 
 
+def _sigmoid(x: Tensor) -> Tensor:
+    # torch.sigmoid forms 1 + exp(-x), which overflows before the result underflows.
+    e = torch.exp(-x.abs())
+    return torch.where(x < 0, e, torch.ones_like(e)) / (1.0 + e)
+
+
 def _logistic_pdf(x: Tensor) -> Tensor:
     e = torch.exp(-x.abs())
     return e / ((1.0 + e) * (1.0 + e))
@@ -36,10 +42,10 @@ def _segment_area(x: Tensor) -> Tensor:
     # The odd series where the difference would cancel: 2/3 x^3 - 4/5 x^5 + 6/7 x^7 - ...
     square = x * x
     series = torch.zeros_like(x)
-    for n in range(9, 0, -1):
+    for n in range(27, 0, -1):
         series = series * -square + 2.0 * n / (2 * n + 1)
     near = x * square * series
-    return torch.where(x.abs() < 0.25, near, torch.atan(x) - 1.0 / (x + 1.0 / x))
+    return torch.where(x.abs() < 0.5, near, torch.atan(x) - 1.0 / (x + 1.0 / x))
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
@@ -64,7 +70,7 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "log1p": torch.log1p,
     "sqrt": torch.sqrt,
     "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
+    "sigmoid": _sigmoid,
     "logistic_pdf": _logistic_pdf,
     "softplus": _softplus,
     "erf": torch.erf,
@@ -108,10 +114,16 @@ def compose(formula: Expr, values: Mapping[str, Tensor]) -> Tensor:
     return fold(formula, visit).expand(shape)
 
 
+def widened(x: Tensor) -> Tensor:
+    """Return a tensor in the type in which a sum along an axis is computed before it is rounded once."""
+    if x.dtype in (torch.float16, torch.bfloat16):
+        return x.to(torch.float32)
+    return x.to(torch.float64) if x.device.type == "cpu" else x
+
+
 def normalise(x: Tensor, axis: int, temperature: float, logarithm: bool) -> Tensor:
     """Return softmax along an axis, or its logarithm, with the limits of :mod:`triode.normalising`."""
-    half = x.dtype in (torch.float16, torch.bfloat16)
-    wide = x.to(torch.float32) if half else x.to(torch.float64) if x.device.type == "cpu" else x
+    wide = widened(x)
     largest = wide.amax(axis, keepdim=True)
     scaled = (wide - largest) / temperature
     scaled = torch.where(wide == largest, torch.zeros_like(scaled), scaled)

@@ -140,8 +140,9 @@ mish = Activation(
         "+ z * exp(z) * (4 * (1 + exp(z))) / (exp(z) * (exp(z) + 2) + 2)**2, "
         "(1 + 2 * exp(-z)) / (1 + 2 * exp(-z) * (1 + exp(-z))) "
         "+ z * (4 * exp(-z) * (1 + exp(-z))) * exp(-z) / (1 + 2 * exp(-z) * (1 + exp(-z)))**2)",
-        2: "4 * logistic_pdf(2 * softplus(z)) * (sigmoid(z) * 2 "
-        "+ z * (logistic_pdf(z) - 2 * tanh(softplus(z)) * sigmoid(z) * sigmoid(z)))",
+        2: "8 * logistic_pdf(2 * softplus(z)) * sigmoid(z) + where(z < 0, "
+        "z * (4 * logistic_pdf(2 * softplus(z))) * (sigmoid(-z) - 2 * tanh(softplus(z)) * sigmoid(z)) * sigmoid(z), "
+        "z * 4 * sigmoid(z) * (sigmoid(-z) - 2 * tanh(softplus(z)) * sigmoid(z)) * logistic_pdf(2 * softplus(z)))",
     },
     title="Mish",
     summary="A self-gated function much like swish, with tanh(softplus(z)) as the gate.",

@@ -85,7 +85,9 @@ class Emitter:
         args = [self.done[argument] for argument in node.args if argument.op not in COMPARISONS]
         match node.op:
             case "constant":
-                return filled(self.like, to_float(node.value if isinstance(node.value, Fraction) else Fraction(0)))
+                return filled(
+                    self.like, to_float(node.value if isinstance(node.value, Fraction) else Fraction(0))
+                )
             case "pi":
                 return filled(self.like, math.pi)
             case "symbol":
@@ -136,7 +138,9 @@ class Emitter:
                 _may_vanish(factor, interval) and not reach.bounded
             )
             if wins and factor is not previous:
-                zero = filled(self.like, 0.0).with_sign_of(result) * filled(self.like, 1.0).with_sign_of(vector)
+                zero = filled(self.like, 0.0).with_sign_of(result) * filled(self.like, 1.0).with_sign_of(
+                    vector
+                )
                 plain = (result.equals(0.0) | vector.equals(0.0)).select(zero, plain)
             result, reach, previous = plain, multiply(reach, interval), factor
         return result
@@ -187,7 +191,9 @@ def _value(signature: Signature, values: dict[str, Vector], probe: tuple[float, 
     result = Emitter(body, dict(signature.bounds)).run(signature.formula)
     for infinity in probe:
         size = result.abs()
-        limit = (size > _DECIDED).select(math.inf, (size < 1 / _DECIDED).select(0.0, size)).with_sign_of(result)
+        limit = (
+            (size > _DECIDED).select(math.inf, (size < 1 / _DECIDED).select(0.0, size)).with_sign_of(result)
+        )
         for z in inputs:
             result = z.equals(infinity).select(limit, result)
     for z in inputs:
@@ -229,7 +235,9 @@ def assemble(signature: Signature, probe: tuple[float, ...] = ()) -> ir.Module:
     position.add_incoming(ir.Constant(INT64, 0), entry)
     left = builder.sub(count, position)
     places = [
-        builder.gep(pointer, [builder.mul(position, ir.Constant(INT64, BYTES[dtype]))], source_etype=ir.IntType(8))
+        builder.gep(
+            pointer, [builder.mul(position, ir.Constant(INT64, BYTES[dtype]))], source_etype=ir.IntType(8)
+        )
         for pointer, dtype in zip([out, *pointers], types, strict=True)
     ]
     full = builder.icmp_signed(">=", left, ir.Constant(INT64, LANES))
@@ -241,7 +249,9 @@ def assemble(signature: Signature, probe: tuple[float, ...] = ()) -> ir.Module:
     # The last few elements pass through buffers and the same vector code as all the others.
     builder.position_at_end(partial)
     copy = ir.Function(
-        module, ir.FunctionType(ir.VoidType(), [_POINTER, _POINTER, INT64, ir.IntType(1)]), "llvm.memcpy.p0.p0.i64"
+        module,
+        ir.FunctionType(ir.VoidType(), [_POINTER, _POINTER, INT64, ir.IntType(1)]),
+        "llvm.memcpy.p0.p0.i64",
     )
     false = ir.Constant(ir.IntType(1), 0)
     sizes = [builder.mul(left, ir.Constant(INT64, BYTES[dtype])) for dtype in types]
@@ -287,7 +297,9 @@ def _target() -> binding.TargetMachine:
         binding.initialize_native_asmprinter()
         features = binding.get_host_cpu_features().flatten()
         target = binding.Target.from_default_triple()
-        _machine = target.create_target_machine(cpu=binding.get_host_cpu_name(), features=features, opt=3, jit=True)
+        _machine = target.create_target_machine(
+            cpu=binding.get_host_cpu_name(), features=features, opt=3, jit=True
+        )
     return _machine
 
 
@@ -345,4 +357,6 @@ def _undefined_at(compiled: Callable[..., None], signature: Signature) -> tuple[
     # A float is nan when its bits, without the sign, are above those of infinity.
     results = [int.from_bytes(target.raw[i * width : (i + 1) * width], "little") for i in range(count)]
     above = [bits & ((1 << (8 * width - 1)) - 1) > int.from_bytes(limit, "little") for bits in results]
-    return tuple(infinity for infinity, undefined in zip((math.inf, -math.inf), above, strict=True) if undefined)
+    return tuple(
+        infinity for infinity, undefined in zip((math.inf, -math.inf), above, strict=True) if undefined
+    )

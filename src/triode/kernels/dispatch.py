@@ -42,7 +42,9 @@ def evaluate(
     """
     if len(inputs) != len(activation.inputs):
         expected = "one input" if len(activation.inputs) == 1 else "two inputs, z and u"
-        raise TriodeError(f"{activation.name} takes {expected}; {len(inputs)} were given (parameters go by keyword)")
+        raise TriodeError(
+            f"{activation.name} takes {expected}; {len(inputs)} were given (parameters go by keyword)"
+        )
     # A tensor can only exist when torch is already imported; looking never imports it.
     torch = sys.modules.get("torch")
     if torch is not None and any(isinstance(x, torch.Tensor) for x in inputs):
@@ -86,7 +88,9 @@ def as_float_array(name: str, x: Any) -> npt.NDArray[Any]:
         hint = "text and dates have to be converted to numbers first"
     else:
         hint = "convert it with .astype('float64') if that loses nothing you need"
-    raise TriodeError(f"{name}: an array of {dtype.name} cannot be computed with, a real one was expected; {hint}")
+    raise TriodeError(
+        f"{name}: an array of {dtype.name} cannot be computed with, a real one was expected; {hint}"
+    )
 
 
 def _together(name: str, arrays: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
@@ -99,7 +103,9 @@ def _together(name: str, arrays: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any
 
 
 @functools.lru_cache(maxsize=4096)
-def plan(activation: Activation, variables: tuple[str, ...], arrays: tuple[tuple[str, str], ...], result: str) -> Any:
+def plan(
+    activation: Activation, variables: tuple[str, ...], arrays: tuple[tuple[str, str], ...], result: str
+) -> Any:
     """Return the compiled kernel and the names of its scalars for one way of calling an activation.
 
     Args:
@@ -149,7 +155,10 @@ def _compute(
 
 
 def _run(
-    kernel: Callable[..., None], target: npt.NDArray[Any], arrays: list[npt.NDArray[Any]], scalars: npt.NDArray[Any]
+    kernel: Callable[..., None],
+    target: npt.NDArray[Any],
+    arrays: list[npt.NDArray[Any]],
+    scalars: npt.NDArray[Any],
 ) -> None:
     kernel(target.size, target.ctypes.data, *(array.ctypes.data for array in arrays), scalars.ctypes.data)
 

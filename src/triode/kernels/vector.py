@@ -58,7 +58,9 @@ class Bits:
     value: ir.Value
 
     def _other(self, other: Bits | int) -> ir.Value:
-        return other.value if isinstance(other, Bits) else ir.Constant(INTS, [ir.Constant(INT64, other)] * LANES)
+        return (
+            other.value if isinstance(other, Bits) else ir.Constant(INTS, [ir.Constant(INT64, other)] * LANES)
+        )
 
     def __add__(self, other: Bits | int) -> Bits:
         """Return the sum, wrapping."""

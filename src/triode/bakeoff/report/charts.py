@@ -1,0 +1,33 @@
+"""A panel as a Vega-Lite specification: a plain dictionary, without colours of its own.
+
+The page brings the theme: colours come from `config.range.category` in the order of the activations, so that one
+specification serves light and dark. The parameter `highlight` holds the names to bring forward; the page sets it in
+every chart at once. Expressions are few and fixed: no name from the data is ever part of one.
+
+Source: A. Satyanarayan et al., "Vega-Lite: a grammar of interactive graphics", IEEE TVCG, 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .encodings import Spec
+from .intervals import differences, dots
+from .lines import lines
+from .palette import Style
+from .panels import Panel
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name that says the version; nothing fetches it
+
+
+def vega_lite(panel: Panel, styles: Mapping[str, Style], description: str = "") -> Spec:
+    """The specification of `panel`, for the activations of `styles` in their order."""
+    draw = {"lines": lines, "dots": dots, "differences": differences}[panel.kind]
+    return {
+        "$schema": SCHEMA,
+        "description": description or panel.title,
+        "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "params": [{"name": "highlight", "value": []}],
+        **draw(panel, styles),
+    }
