@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from triode import calculus
-from triode.errors import TriodeError, nearest
+from triode.errors import MissingExtra, TriodeError, nearest
 from triode.expr import Expr
 from triode.interval import Interval
 from triode.notation import to_latex
@@ -173,6 +173,18 @@ class Activation:
     def __repr__(self) -> str:
         """Return one useful line."""
         return f"<triode.{self.name}: {self.formula}>"
+
+    def _repr_html_(self) -> str:
+        """Return the formula and, where Matplotlib is installed, the curve, for a notebook."""
+        from html import escape
+
+        head = f"<p><b>{escape(self.title)}</b> &nbsp; $f(z) = {escape(self.latex())}$<br>{escape(self.summary)}</p>"
+        try:
+            from triode import plots
+
+            return head + plots.svg(self)
+        except MissingExtra:
+            return head
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         """Pickle as the text that rebuilds it."""

@@ -17,7 +17,6 @@ from support.differentiation import (
     check_activation,
     check_agrees,
     check_convention,
-    check_derivative,
     check_rule,
     check_same,
     check_stable,

@@ -224,8 +224,10 @@ def test_what_is_simplified(text: str, simple: str) -> None:
     assert str(parse(text, NAMES)) == simple
 
 
-@settings(FINDS, max_examples=150)
-@given(formulas(size=5, numbers=SMALL), formulas(size=5, numbers=SMALL), st.fractions(-3, 3, max_denominator=20))
+@settings(FINDS, max_examples=60)
+@given(
+    formulas(size=5, numbers=SMALL), formulas(size=5, numbers=SMALL), st.fractions(-3, 3, max_denominator=20)
+)
 def test_simplification_keeps_the_value(a: Expr, b: Expr, at: Fraction) -> None:
     point = {"z": at + Fraction(1, 997), "u": Fraction(-7, 5), "beta": Fraction(9, 4)}
     # A fresh symbol in the place of an operand keeps the constructor from simplifying.
@@ -282,7 +284,7 @@ def test_substitution_simplifies_again() -> None:
 def test_the_random_formulas_have_every_operation() -> None:
     seen: set[str] = set()
 
-    @settings(FINDS, max_examples=300)
+    @settings(FINDS, max_examples=500)
     @given(formulas())
     def collect(formula: Expr) -> None:
         seen.update(node.op for node in expr.postorder(formula))
@@ -299,7 +301,12 @@ def test_text_is_read_back_as_the_same_object(formula: Expr) -> None:
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: f"{float(number):g}")
 def test_a_number_is_read_back_as_the_same_number(number: Fraction) -> None:
-    for formula in (constant(number), constant(number) * z + 1, z - constant(number), z / (constant(number) + z)):
+    for formula in (
+        constant(number),
+        constant(number) * z + 1,
+        z - constant(number),
+        z / (constant(number) + z),
+    ):
         check_round_trip(formula)
 
 
@@ -336,7 +343,7 @@ def test_text_has_the_fewest_parentheses() -> None:
         "z + u - 1",
         "z - (u - 1)",
         "z * u / 3",
-        "z / (u * 3)",
+        "z / (3 * u)",
         "(-z)**2",
         "-z**2",
         "-(z + u)",
@@ -354,7 +361,7 @@ def test_latex_of_every_activation_is_sound(activation: Activation) -> None:
         check_latex(activation.latex(order))
 
 
-@settings(FINDS, max_examples=300)
+@settings(FINDS, max_examples=200)
 @given(formulas())
 def test_latex_of_any_formula_is_sound(formula: Expr) -> None:
     check_latex(to_latex(formula))

@@ -23,7 +23,8 @@ NAMES = ("z", "u", "beta")
 FINDS = settings(deadline=None, derandomize=True, database=None)
 """The same examples on every machine: a failure in continuous integration is a failure at home."""
 
-NUMBERS = tuple(Fraction(n) for n in (0, 1, 2, -1, 7)) + (
+NUMBERS = (
+    *map(Fraction, (0, 1, 2, -1, 7)),
     Fraction(1, 3),
     Fraction(-22, 7),
     Fraction(44715, 1000000),
@@ -59,25 +60,34 @@ def _steps() -> list[tuple[int, Callable[..., Expr]]]:
         (1, lambda a, n: _power(a, n % 65 - 32)),
         (1, lambda a, n: _power(a, n % 3 + 2)),
     ]
-    for op in sorted(COMPARISONS):
-        steps.append((4, lambda a, b, c, d, n, op=op: expr.where(expr.compare(op, a, b), c, d)))
-    for name, primitive in PRIMITIVES.items():
-        steps.append((primitive.arity, lambda *a, name=name: expr.call(name, *a[:-1])))
+    steps += [
+        (3, lambda a, b, c, n, op=op: expr.where(expr.compare(op, a, b), c, expr.neg(a)))
+        for op in sorted(COMPARISONS)
+    ]
+    steps += [
+        (primitive.arity, lambda *a, name=name: expr.call(name, *a[:-1]))
+        for name, primitive in PRIMITIVES.items()
+    ]
     return steps
 
 
 _STEPS = _steps()
 
 
-def build(program: Iterable[int], names: Sequence[str] = NAMES, numbers: Sequence[Fraction] = NUMBERS) -> Expr:
+def build(
+    program: Iterable[int], names: Sequence[str] = NAMES, numbers: Sequence[Fraction] = NUMBERS
+) -> Expr:
     """Return the formula that a list of whole numbers says, read as a program for a stack machine.
 
-    An even number pushes a leaf; an odd one replaces the topmost formulas by one made of them, or pushes a leaf
-    when there are too few. What is left on the stack is multiplied and subtracted.
+    A number pushes a leaf, or replaces the topmost formulas by one made of them; it pushes a leaf when there are
+    too few. What is left on the stack is multiplied and subtracted.
     """
     leaves = [*(expr.symbol(name) for name in names), expr.PI, *map(expr.constant, numbers)]
     stack: list[Expr] = []
-    for code in program:
+    for number in program:
+        code = (
+            number * 40503 % 2**16 >> 3
+        )  # spreads the small numbers that Hypothesis prefers over all operations
         kind, choice = code % 2, code // 2
         arity, make = _STEPS[choice % len(_STEPS)]
         if kind and arity <= len(stack):
@@ -168,7 +178,7 @@ def check_latex(text: str) -> None:
 # --- enclosures ------------------------------------------------------------------------------------------
 
 _EXPONENTIAL = frozenset(
-    "exp expm1 tanh sigmoid logistic_pdf softplus erf erfc gaussian ndtr normal_pdf sin cos".split()
+    "exp expm1 tanh sigmoid logistic_pdf softplus erf erfc gaussian ndtr normal_pdf sin cos".split()  # noqa: SIM905
 )
 LARGEST = 1e4
 """Arguments that an exponential or a sine may have in a test; beyond, the oracle takes digits by the million."""

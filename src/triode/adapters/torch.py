@@ -41,7 +41,7 @@ def evaluate(
 
     A parameter may be a tensor that broadcasts against the input; it then gets a gradient.
     """
-    key = catalogue.specification(activation) + (TRAINING if training else "")
+    key = _key(activation, training)
     formula = activation.training_form if training and activation.training_form else activation
     reference = next(x for x in inputs if isinstance(x, Tensor))
     tensors = [_floating(activation.name, x, reference) for x in inputs]
@@ -70,6 +70,12 @@ def evaluate(
     ) or (0.0,)
     result = apply(key, ",".join(variables), tuple(names), scalars, *tensors)
     return _delivered(activation.name, result, out)
+
+
+@torch.compiler.assume_constant_result
+def _key(activation: Formula, training: bool) -> str:
+    """Return the text that names the activation to the operator; the compiler need not look inside."""
+    return catalogue.specification(activation) + (TRAINING if training else "")
 
 
 def _parameter(owner: str, name: str, value: Tensor, reference: Tensor) -> Tensor:

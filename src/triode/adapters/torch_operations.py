@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -47,6 +48,9 @@ def _segment_area(x: Tensor) -> Tensor:
     near = x * square * series
     return torch.where(x.abs() < 0.5, near, torch.atan(x) - 1.0 / (x + 1.0 / x))
 
+
+_SLOW = frozenset({"cauchy_cdf", "cauchy_pdf", "segment_area", "atan", "asinh", "div"})
+"""Vanish at infinity only as a power does: their product with an infinite factor has a limit other than zero."""
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "add": lambda a, b: a + b,
@@ -108,10 +112,30 @@ def compose(formula: Expr, values: Mapping[str, Tensor]) -> Tensor:
             return values[str(node.value)]
         if node.op == "power":
             return args[0] ** int(node.value or 0)
+        if node.op == "mul" and any(factor.op in _SLOW for factor in node.args):
+            return args[0] * args[1]
         return OPERATIONS[node.op](*args)
 
     shape = torch.broadcast_shapes(*(tensor.shape for tensor in values.values()))
     return fold(formula, visit).expand(shape)
+
+
+@functools.cache
+def undefined_at_infinity(formula: Expr, names: tuple[str, ...]) -> bool:
+    """Say whether arithmetic itself (0 * inf, inf / inf) is undefined at an infinite ``z``, parameters being 1."""
+    values = {name: torch.ones(2, dtype=torch.float64) for name in names}
+    values["z"] = torch.tensor([math.inf, -math.inf], dtype=torch.float64)
+    return bool(torch.isnan(compose(formula, values)).any())
+
+
+def with_limits(formula: Expr, values: Mapping[str, Tensor], result: Tensor) -> Tensor:
+    """Return the result with its limits at infinite ``z``, read off at a point far out, as the kernels do."""
+    z = values["z"]
+    far, decided = (1e150, 1e100) if z.dtype == torch.float64 else (1e15, 1e10)
+    there = compose(formula, {**values, "z": torch.clamp(z, -far, far)})
+    limit = torch.where(there.abs() > decided, there * math.inf, there)
+    limit = torch.where(there.abs() < 1 / decided, there * 0.0, limit)
+    return torch.where(torch.isinf(z), limit, result)
 
 
 def widened(x: Tensor) -> Tensor:

@@ -96,7 +96,10 @@ def _evaluate_elsewhere(
     rest = [parameter.name for parameter in formula.parameters if parameter.name not in values]
     for name, scalar in zip(rest, scalars, strict=False):
         values[name] = torch.full((), scalar, dtype=work, device=first.device)
-    result = torch_operations.compose(formula.partial(_variables(variables)), values)
+    expression = formula.partial(_variables(variables))
+    result = torch_operations.compose(expression, values)
+    if len(formula.inputs) == 1 and torch_operations.undefined_at_infinity(expression, tuple(values)):
+        result = torch_operations.with_limits(expression, values, result)
     for name in formula.inputs:
         result = torch.where(torch.isnan(values[name]), values[name], result)
     return torch.empty_like(first).copy_(result)

@@ -21,6 +21,7 @@ from llvmlite import binding, ir
 
 from triode.expr import COMPARISONS, Expr, postorder, to_float
 from triode.interval import Interval, enclosures, multiply
+from triode.kernels.compensate import SLOPES, argument
 from triode.kernels.elementary import DECAYING, PLAIN
 from triode.kernels.storage import BYTES, load, store
 from triode.kernels.vector import DOUBLE, DOUBLES, INT64, LANES, Mask, Vector, filled
@@ -60,9 +61,12 @@ class Signature:
 class Emitter:
     """Writes one formula as vector arithmetic; every distinct node once."""
 
-    def __init__(self, values: Mapping[str, Vector], bounds: Mapping[str, Interval]) -> None:
-        """Start with the vectors that the symbols stand for."""
+    def __init__(
+        self, values: Mapping[str, Vector], bounds: Mapping[str, Interval], compensate: bool = False
+    ) -> None:
+        """Start with the vectors that the symbols stand for; ``compensate`` the arguments of exponentials or not."""
         self.values = values
+        self.compensate = compensate
         self.like = next(iter(values.values()))
         self.bounds = dict(bounds)
         self.done: dict[Expr, Vector] = {}
@@ -103,7 +107,7 @@ class Emitter:
             case "where":
                 return self.masks[node.args[0]].select(args[0], args[1])
             case op if op in DECAYING:
-                return DECAYING[op](*args)
+                return self.decaying(node, None)
             case op:
                 return PLAIN[op](*args)
 
@@ -118,7 +122,19 @@ class Emitter:
         times = self.chain(rest) if rest else filled(self.like, 1.0)
         for divisor in divisors:
             times = times / self.done[divisor]
-        return DECAYING[decaying.op](self.done[decaying.args[0]], times=-times if negative else times)
+        return self.decaying(decaying, -times if negative else times)
+
+    def decaying(self, node: Expr, times: Vector | None) -> Vector:
+        """Return a function that decays, times a factor; what rounding lost in its argument joins the factor."""
+        function = DECAYING[node.op]
+        pair = argument(node.args[0], self.values) if self.compensate and node.op in SLOPES else None
+        if pair is None:
+            return function(self.done[node.args[0]], times=times)
+        high, low = pair
+        correction = low * SLOPES[node.op](high)
+        # Where the argument overflows, the low part is nan and the function is 0 or 1 anyway.
+        factor = 1.0 + (correction.abs() < 1.0).select(correction, filled(high, 0.0))
+        return function(high, times=factor if times is None else times * factor)
 
     def binary(self, node: Expr) -> Vector:
         """Return the product, quotient or negation of this node alone."""
@@ -188,7 +204,8 @@ def _value(signature: Signature, values: dict[str, Vector], probe: tuple[float, 
     for infinity in probe:
         for name in signature.inputs:
             body[name] = values[name].equals(infinity).select(math.copysign(_FAR, infinity), body[name])
-    result = Emitter(body, dict(signature.bounds)).run(signature.formula)
+    compensate = signature.result == "float64"
+    result = Emitter(body, dict(signature.bounds), compensate).run(signature.formula)
     for infinity in probe:
         size = result.abs()
         limit = (
