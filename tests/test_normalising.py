@@ -9,9 +9,9 @@ import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
-from support.ulp import ulps
 
 import triode
+from support.ulp import ulps
 
 RNG = np.random.default_rng(3)
 

@@ -58,7 +58,10 @@ class Parameter:
         if not isinstance(value, numbers.Real) or isinstance(value, bool):
             given = f"{value!r} ({type(value).__name__})"
             raise TriodeError(f"{owner}: {self.name} must be a real number; {given:.200} was given")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         low = number > self.minimum if self.exclusive_minimum else number >= self.minimum
         if not (low and number <= self.maximum and math.isfinite(number)):
             expected = self.constraint or "finite"

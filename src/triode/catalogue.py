@@ -10,10 +10,12 @@ from triode.activation import Activation, Parameter
 from triode.errors import TriodeError, nearest
 from triode.expr import PRIMITIVES
 
-_RESERVED = frozenset(
-    {"z", "u", "pi", "where", "out", "order", "wrt", "gradient", "learn", "channels", "dim"}
-)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_RESERVED = frozenset(
+    {"z", "u", "pi", "where", "out", "order", "wrt", "gradient", "learn", "channels", "dim", "self"}
+)
+_TAKEN = frozenset({"torch", "bakeoff", "plots", "names", "get", "define", "parse", "activations"})
+"""Names at the top of the package, which ``triode.<name>`` would not reach."""
 
 
 class UnknownActivation(TriodeError):
@@ -116,7 +118,7 @@ def _with_defaults(activation: Activation) -> str:
     return f"{activation.formula}{defaults}"
 
 
-def define(name: str, formula: str, **parameters: float) -> Activation:
+def define(name: str, formula: str, /, **parameters: float) -> Activation:
     """Define an activation by formula; it then has value, derivatives, kernel, module, plot and place in a bake-off.
 
     Args:
@@ -141,28 +143,27 @@ def define(name: str, formula: str, **parameters: float) -> Activation:
         raise TriodeError(
             f"{name!r:.80} cannot name an activation; letters, digits and _ were expected, a letter first"
         )
-    formula, *assignments = str(formula).split(";") if isinstance(formula, str) else [formula]
-    values = dict(parameters)
+    formula, *assignments = formula.split(";") if isinstance(formula, str) else [formula]
+    values: dict[str, object] = dict(parameters)
     for assignment in assignments:
-        key, equals, number = (part.strip() for part in assignment.partition("="))
+        key, _, number = (part.strip() for part in assignment.partition("="))
+        if key in values:
+            raise TriodeError(f"{name}: the parameter {key[:40]!r} is given twice")
         try:
             values[key] = float(number)
         except ValueError:
-            equals = ""
-        if not equals:
-            raise TriodeError(
-                f"{name}: after ';' a default such as 'beta=1.5' was expected, not {assignment[:40]!r}"
-            )
-    for key in values:
+            expected = "after ';' a default such as 'beta=1.5' was expected"
+            raise TriodeError(f"{name}: {expected}, not {assignment[:40]!r}") from None
+    declared = []
+    for key, value in values.items():
         if not _NAME.match(key) or key in PRIMITIVES or key in _RESERVED:
             raise TriodeError(f"{name}: {key!r:.40} cannot name a parameter; it is reserved or no identifier")
-    declared = tuple(
-        Parameter(key, float(value), "defined by the user", learnable=True) for key, value in values.items()
-    )
-    made = Activation(name, formula, parameters=declared)
-    for parameter in declared:
-        parameter.check(name, parameter.default)
+        default = Parameter(key, 0.0, "").check(name, value)
+        declared.append(Parameter(key, default, "defined by the user", learnable=True))
+    made = Activation(name, formula, parameters=tuple(declared))
     with _lock:
+        if name in _TAKEN:
+            raise TriodeError(f"triode.{name} is part of the package; choose another name")
         if is_curated(name.lower()):
             taken = get(name.lower())
             raise TriodeError(f"{name!r} names a curated activation ({taken.formula}); choose another name")

@@ -104,6 +104,10 @@ class Expr:
         """Refuse: expressions are immutable."""
         raise AttributeError(f"an expression is immutable: {name} cannot be set")
 
+    def __delattr__(self, name: str) -> None:
+        """Refuse: expressions are immutable."""
+        raise AttributeError(f"an expression is immutable: {name} cannot be deleted")
+
     def __reduce__(
         self,
     ) -> tuple[Callable[..., Expr], tuple[str, tuple[Expr, ...], Fraction | str | int | None]]:
@@ -194,6 +198,7 @@ def lift(value: Expr | int | Fraction) -> Expr:
     return value if isinstance(value, Expr) else constant(value)
 
 
+_LONGEST = 330  # bits; 99 decimal digits, which the parser reads back
 ZERO = constant(0)
 ONE = constant(1)
 PI = _intern("pi")
@@ -212,6 +217,15 @@ def to_float(value: Fraction) -> float:
         return math.inf if value > 0 else -math.inf
 
 
+def _folded(value: Fraction) -> Expr | None:
+    """Return a number that arithmetic on numbers made, or ``None`` when it has become too long to write."""
+    return (
+        constant(value)
+        if max(value.numerator.bit_length(), value.denominator.bit_length()) <= _LONGEST
+        else None
+    )
+
+
 def _power_of_two(value: Fraction) -> bool:
     return value > 0 and value.numerator & (value.numerator - 1) == 0 == value.denominator & (
         value.denominator - 1
@@ -221,8 +235,8 @@ def _power_of_two(value: Fraction) -> bool:
 def add(a: Expr, b: Expr) -> Expr:
     """Return a + b."""
     x, y = rational(a), rational(b)
-    if x is not None and y is not None:
-        return constant(x + y)
+    if x is not None and y is not None and (folded := _folded(x + y)):
+        return folded
     if x == 0:
         return b
     if y == 0:
@@ -235,8 +249,8 @@ def add(a: Expr, b: Expr) -> Expr:
 def sub(a: Expr, b: Expr) -> Expr:
     """Return a - b."""
     x, y = rational(a), rational(b)
-    if x is not None and y is not None:
-        return constant(x - y)
+    if x is not None and y is not None and (folded := _folded(x - y)):
+        return folded
     if x == 0:
         return neg(b)
     if y == 0:
@@ -249,9 +263,9 @@ def sub(a: Expr, b: Expr) -> Expr:
 def mul(a: Expr, b: Expr) -> Expr:
     """Return a * b, numbers first and gathered, the sign outside."""
     x, y = rational(a), rational(b)
-    if x is not None and y is not None:
-        return constant(x * y)
-    if y is not None:
+    if x is not None and y is not None and (folded := _folded(x * y)):
+        return folded
+    if y is not None and x is None:
         a, b, x, y = b, a, y, None
     if x == 0:
         return ZERO
@@ -266,17 +280,17 @@ def mul(a: Expr, b: Expr) -> Expr:
     if x is not None and b.op == "mul":
         inner = rational(b.args[0])
         # Gathering 2 * (z * 0.1) would round differently only if a product of numbers rounded; rationals do not.
-        if inner is not None:
-            return mul(constant(x * inner), b.args[1])
+        if inner is not None and (folded := _folded(x * inner)):
+            return mul(folded, b.args[1])
     return _intern("mul", (a, b))
 
 
 def div(a: Expr, b: Expr) -> Expr:
     """Return a / b; a division by a power of two becomes a product, which is exact in binary."""
     x, y = rational(a), rational(b)
-    if x is not None and y is not None and y != 0:
-        return constant(x / y)
-    if x == 0:
+    if x is not None and y is not None and y != 0 and (folded := _folded(x / y)):
+        return folded
+    if x == 0 and y != 0:
         return ZERO
     if y is not None and y < 0:
         return neg(div(a, constant(-y)))
@@ -303,6 +317,10 @@ def neg(a: Expr) -> Expr:
 
 def power(a: Expr, exponent: int) -> Expr:
     """Return a to a whole power; a negative one is the reciprocal of the positive."""
+    if not isinstance(exponent, int):
+        raise TypeError(
+            f"the exponent of a power is a whole number; {exponent!r:.60} was given (use exp and log)"
+        )
     if exponent == 0:
         return ONE
     if exponent == 1:
@@ -311,7 +329,7 @@ def power(a: Expr, exponent: int) -> Expr:
         return div(ONE, power(a, -exponent))
     x = rational(a)
     # The bound keeps ((9**32)**32)**32 from becoming a number of millions of digits.
-    if x is not None and exponent * max(x.numerator.bit_length(), x.denominator.bit_length()) <= 4096:
+    if x is not None and exponent * max(x.numerator.bit_length(), x.denominator.bit_length()) <= _LONGEST:
         return constant(x**exponent)
     return _intern("power", (a,), exponent)
 

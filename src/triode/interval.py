@@ -15,8 +15,11 @@ from fractions import Fraction
 
 from triode.expr import Expr, fold, to_float
 
-_MARGIN = 2.0**-48  # relative; 16 times float64's spacing, above the error of every math function used below
+_MARGIN = (
+    2.0**-40
+)  # relative; above the error of every function used below, e^(-x^2/2) near its underflow included
 _TINY = 5e-324
+_LARGEST = 1.7976931348623157e308
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ WHOLE = Interval(-math.inf, math.inf)
 def _outward(low: float, high: float) -> Interval:
     if math.isnan(low) or math.isnan(high):
         return WHOLE
+    # An end that overflowed on the inner side still lies beyond the largest float, not at infinity.
+    low = min(low, _LARGEST)
+    high = max(high, -_LARGEST)
     low -= abs(low) * _MARGIN + _TINY if math.isfinite(low) else 0.0
     high += abs(high) * _MARGIN + _TINY if math.isfinite(high) else 0.0
     return Interval(low, high)
@@ -74,20 +80,17 @@ def _product(a: float, b: float) -> float:
 
 def multiply(a: Interval, b: Interval) -> Interval:
     """Return an enclosure of every product; zero times infinity counts as zero, the value at every finite point."""
+    if Interval(0.0, 0.0) in (a, b):
+        return Interval(0.0, 0.0)
     ends = [_product(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
-    exact_zero = Interval(0.0, 0.0)
-    return (
-        exact_zero
-        if exact_zero in (a, b)
-        else _keep_sign(_outward(min(ends), max(ends)), min(ends), max(ends))
-    )
+    result = _outward(min(ends), max(ends))
+    # The sign follows from the factors; the product of two tiny numbers rounds to zero and has forgotten it.
+    signs = {math.copysign(1.0, x) * math.copysign(1.0, y) for x in _signs(a) for y in _signs(b)}
+    return _clip(result, 0.0 if signs == {1.0} else -math.inf, 0.0 if signs == {-1.0} else math.inf)
 
 
-def _keep_sign(widened: Interval, low: float, high: float) -> Interval:
-    return Interval(
-        max(widened.low, 0.0) if low >= 0 else widened.low,
-        min(widened.high, 0.0) if high <= 0 else widened.high,
-    )
+def _signs(x: Interval) -> tuple[float, ...]:
+    return (1.0,) if x.low >= 0 else (-1.0,) if x.high <= 0 else (1.0, -1.0)
 
 
 def _divide(a: Interval, b: Interval) -> Interval:
@@ -111,11 +114,11 @@ def _power(x: Interval, exponent: int) -> Interval:
 
 
 def _exp(x: float) -> float:
-    return math.inf if x > 709.78 else math.exp(x)
+    return math.inf if x > 709.782712893384 else math.exp(x)
 
 
 def _expm1(x: float) -> float:
-    return math.inf if x > 709.78 else math.expm1(x)
+    return math.inf if x > 709.782712893384 else math.expm1(x)
 
 
 def _sigmoid(x: float) -> float:
@@ -131,6 +134,15 @@ def _log(x: Interval, shift: float, function: Callable[[float], float]) -> Inter
 
 def _normal_pdf(x: float) -> float:
     return _exp(-0.5 * min(abs(x), 1e3) ** 2) / math.sqrt(2.0 * math.pi)
+
+
+def _segment_area(x: float) -> float:
+    if abs(x) < 0.1:  # the series 2/3 x^3 - 4/5 x^5 + 6/7 x^7 - ..., where the difference would cancel
+        ratio = 0.0
+        for n in range(9, 0, -1):
+            ratio = 2 * n / (2 * n + 1) - x * x * ratio
+        return x**3 * ratio
+    return math.atan(x) - 1.0 / (x + 1.0 / x)
 
 
 def _union(a: Interval, b: Interval) -> Interval:
@@ -172,12 +184,8 @@ RULES: dict[str, Callable[..., Interval]] = {
     "ndtr": _increasing(lambda x: 0.5 * math.erfc(-x / math.sqrt(2.0)), 0.0, 1.0),
     "normal_pdf": _bump(_normal_pdf, 1.0 / math.sqrt(2.0 * math.pi)),
     "cauchy_cdf": _increasing(lambda x: math.atan2(1.0, -x) / math.pi, 0.0, 1.0),
-    "cauchy_pdf": _bump(lambda x: 1.0 / (math.pi * (1.0 + min(x, 1e150) ** 2)), 1.0 / math.pi),
-    "segment_area": _increasing(
-        lambda x: math.atan(x) - (0.0 if math.isinf(x) else x / (1.0 + min(abs(x), 1e150) ** 2)),
-        -math.pi / 2,
-        math.pi / 2 + 1e-15,
-    ),
+    "cauchy_pdf": _bump(lambda x: 1.0 / (math.pi * (1.0 + x * x)), 1.0 / math.pi),
+    "segment_area": _increasing(_segment_area),
     "sin": lambda x: Interval(-1.0, 1.0),
     "cos": lambda x: Interval(-1.0, 1.0),
     "atan": _increasing(math.atan),
@@ -211,7 +219,8 @@ def enclosures(formula: Expr, inputs: Mapping[str, Interval]) -> dict[Expr, Inte
     def visit(node: Expr, args: tuple[Interval, ...]) -> Interval:
         if node.op == "constant" and isinstance(node.value, Fraction):
             value = to_float(node.value)
-            result = Interval(value, value) if node.value == Fraction(value) else _outward(value, value)
+            exact = math.isfinite(value) and node.value == Fraction(value)
+            result = Interval(value, value) if exact else _outward(value, value)
         elif node.op == "symbol":
             result = inputs.get(str(node.value), WHOLE)
         elif node.op == "power":

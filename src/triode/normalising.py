@@ -76,6 +76,10 @@ class Normalising(Activation):
             f"{self.name} works along an axis; use {self.name}.jacobian(x) or {self.name}.vjp(x, gradient)"
         )
 
+    def derived(self, order: int = 0) -> Expr:
+        """Refuse: the derivative of a vector function is a matrix."""
+        return self.partial(("z",) * order)
+
     def latex(self, order: int = 0) -> str:
         """Return the function as LaTeX, or its Jacobian for order 1."""
         ratio = r"\frac{e^{z_i / T}}{\sum_j e^{z_j / T}}"

@@ -10,6 +10,7 @@ _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(5)
 
 
 def _number(value: Fraction) -> tuple[str, int]:
+    """Return an exact number as text: a decimal where it has one, with an exponent when long, else a quotient."""
     sign = "-" if value < 0 else ""
     magnitude = abs(value)
     denominator = magnitude.denominator
@@ -18,12 +19,18 @@ def _number(value: Fraction) -> tuple[str, int]:
         denominator, twos = denominator // 2, twos + 1
     while denominator % 5 == 0:
         denominator, fives = denominator // 5, fives + 1
-    if denominator != 1 or max(twos, fives) > 40:
+    places = max(twos, fives)
+    digits = str(magnitude.numerator * 10**places // magnitude.denominator) if denominator == 1 else ""
+    level = _UNARY if sign else _ATOM
+    shortest = digits.rstrip("0") or "0"
+    exponent = len(digits) - 1 - places
+    if denominator != 1 or len(shortest) > 99:
         return f"{sign}{magnitude.numerator} / {magnitude.denominator}", _PRODUCT
-    digits = max(twos, fives)
-    scaled = str(magnitude.numerator * 10**digits // magnitude.denominator).rjust(digits + 1, "0")
-    text = f"{scaled[:-digits]}.{scaled[-digits:]}" if digits else scaled
-    return sign + text, _UNARY if sign else _ATOM
+    if not -20 < exponent < 40:
+        point = f".{shortest[1:]}" if shortest[1:] else ""
+        return f"{sign}{shortest[0]}{point}e{exponent}", level
+    padded = digits.rjust(places + 1, "0")
+    return sign + (f"{padded[:-places]}.{padded[-places:]}" if places else padded), level
 
 
 def to_text(root: Expr) -> str:
@@ -97,7 +104,8 @@ def to_latex(root: Expr) -> str:
             case op if op in COMPARISONS:
                 return f"{args[0][0]} {_LATEX_COMPARISONS[op]} {args[1][0]}", _SUM
             case op:
-                return PRIMITIVES[op].latex.format(*(text for text, _ in args)), _ATOM
+                level = _POWER if op in ("exp", "gaussian") else _ATOM  # written as powers of e
+                return PRIMITIVES[op].latex.format(*(text for text, _ in args)), level
 
     return fold(root, visit)[0]
 

@@ -125,9 +125,9 @@ def value(formula: Expr, **inputs: float | Fraction) -> Any:
             result = _evaluate(formula, exact)
             if mpmath.isnan(result):
                 return result
-            if previous is not None and result != 0:
-                if abs(result - previous) <= abs(result) * mpmath.mpf(10) ** -_AGREE:
-                    return result
+            settled = mpmath.mpf(10) ** -_AGREE
+            if previous is not None and result != 0 and abs(result - previous) <= abs(result) * settled:
+                return result
             previous = result if digits != _PRECISIONS[-1] else previous
             # A zero may be a cancellation that a lower precision cannot see: only the last one is believed, and
             # there a value far below every float counts as settled.

@@ -29,7 +29,7 @@ from triode.expr import COMPARISONS, PRIMITIVES, Expr
 LONGEST = 10_000
 """Characters a formula may have."""
 DEEPEST = 100
-"""Levels of nesting, and terms of one sum or product, that a formula may have."""
+"""Levels of nesting, and terms of one sum or one product, that a formula may have."""
 LARGEST_EXPONENT = 32
 """Largest whole power; beyond it a float overflows for nearly every argument."""
 
@@ -79,6 +79,10 @@ def _tokens(text: str) -> list[_Token]:
 _START = "a number, z, a parameter, a function or '('"
 
 
+def _clipped(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
 class _Parser:
     def __init__(self, text: str, names: frozenset[str]) -> None:
         self.text = text
@@ -92,7 +96,7 @@ class _Parser:
         return self.tokens[self.next]
 
     def fail(self, token: _Token, expected: str) -> FormulaError:
-        found = token.text if token.kind == "end" else repr(token.text)
+        found = token.text if token.kind == "end" else repr(_clipped(token.text))
         return FormulaError(self.text, token.column, f"found {found}; {expected} was expected")
 
     def take(self, *symbols: str) -> _Token | None:
@@ -110,42 +114,46 @@ class _Parser:
         self.depth += 1
         if self.depth > DEEPEST:
             column = self.token.column
+            raise FormulaError(self.text, column, f"nested more than {DEEPEST} deep; split the formula")
+
+    def chain(self, count: int) -> int:
+        if count == DEEPEST:
             raise FormulaError(
-                self.text, column, f"nested or chained more than {DEEPEST} deep; split the formula"
+                self.text, self.token.column, f"more than {DEEPEST} terms in a row; use parentheses"
             )
+        return count + 1
 
     def sum(self) -> Expr:
         level = self.depth
         self.enter()
         result = self.product()
+        count = 1
         while token := self.take("+", "-"):
-            self.enter()
+            count = self.chain(count)
             right = self.product()
             result = expr.add(result, right) if token.text == "+" else expr.sub(result, right)
         self.depth = level
         return result
 
     def product(self) -> Expr:
-        level = self.depth
         result = self.unary()
+        count = 1
         while token := self.take("*", "/"):
-            self.enter()
+            count = self.chain(count)
             divisor = self.token
             right = self.unary()
             if token.text == "/" and expr.rational(right) == 0:
                 raise FormulaError(self.text, divisor.column, "division by zero")
             result = expr.mul(result, right) if token.text == "*" else expr.div(result, right)
-        self.depth = level
         return result
 
     def unary(self) -> Expr:
-        level = self.depth
         negative = False
+        count = 1
         while token := self.take("-", "+"):
-            self.enter()
+            count = self.chain(count)
             negative ^= token.text == "-"
         result = self.power()
-        self.depth = level
         return expr.neg(result) if negative else result
 
     def power(self) -> Expr:
@@ -200,14 +208,16 @@ class _Parser:
             )
         if called:
             hint = nearest(token.text, [*PRIMITIVES, "where"])
-            raise FormulaError(self.text, token.column, f"{token.text!r} is no function of the grammar{hint}")
+            raise FormulaError(
+                self.text, token.column, f"{_clipped(token.text)!r} is no function of the grammar{hint}"
+            )
         if token.text == "pi":
             return expr.PI
         if token.text in self.names:
             return expr.symbol(token.text)
         known = ", ".join(sorted(self.names))
         hint = nearest(token.text, [*self.names, "pi", *PRIMITIVES])
-        problem = f"{token.text!r} is neither an input nor a parameter ({known}) nor pi{hint}"
+        problem = f"{_clipped(token.text)!r} is neither an input nor a parameter ({known}) nor pi{hint}"
         raise FormulaError(self.text, token.column, problem)
 
     def function(self, token: _Token) -> Expr:
@@ -266,7 +276,13 @@ def parse(text: str, names: Iterable[str] = ("z",)) -> Expr:
     if len(text) > LONGEST:
         raise TriodeError(f"a formula of {len(text)} characters is too long; at most {LONGEST} are read")
     parser = _Parser(text, frozenset(names))
-    result = parser.sum()
+    try:
+        result = parser.sum()
+    except RecursionError:  # the caller is itself deep in the stack
+        column = parser.token.column
+        raise FormulaError(
+            text, column, "nested too deep for the stack that is left; split the formula"
+        ) from None
     if parser.token.kind != "end":
         raise parser.fail(parser.token, "an operator or the end")
     return result

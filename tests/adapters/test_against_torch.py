@@ -46,29 +46,30 @@ class Peer:
 
 PEERS = {
     # float32 sigmoid and silu are 0 below -88.7; the slope s (1 - s) cancels for z > 0
-    "sigmoid": Peer(torch.sigmoid, 4, 8, (-80, INF), (-80, 1)),
+    "sigmoid": Peer(torch.sigmoid, 3, 4, (-80, INF), (-80, 1)),
     # 1 - tanh^2 cancels on both sides
-    "tanh": Peer(torch.tanh, 2, 6, slope_on=(-1, 1)),
+    "tanh": Peer(torch.tanh, 2, 4, slope_on=(-1, 1)),
     "relu": Peer(F.relu, 0, 0),
     "leaky_relu": Peer(F.leaky_relu, 1, 0),
     "prelu": Peer(lambda x: F.prelu(x, torch.tensor(0.25, dtype=x.dtype)), 0, 0),
     "rrelu": Peer(lambda x: F.rrelu(x, training=False), 1, 0),
     "relu6": Peer(F.relu6, 0, 0),
-    "elu": Peer(F.elu, 1, 2),
+    "elu": Peer(F.elu, 1, 1),
     "selu": Peer(F.selu, 3, 3),
-    "celu": Peer(F.celu, 1, 2),
+    "celu": Peer(F.celu, 1, 1),
     # 1 + erf and 1 + tanh cancel in the left tail
-    "gelu": Peer(F.gelu, 64, 12, (-2, INF), (-2, INF)),
-    "gelu_tanh": Peer(lambda x: F.gelu(x, approximate="tanh"), 64, 48, (-2, INF), (-2, 1e18)),
-    "swish": Peer(F.silu, 4, 6, (-80, INF), (-80, INF)),
-    "mish": Peer(F.mish, 4, 6, (-80, INF), (-80, INF)),
+    "gelu": Peer(F.gelu, 32, 20, (-2, INF), (-2, INF)),
+    "gelu_tanh": Peer(lambda x: F.gelu(x, approximate="tanh"), 12, 24, (-2, INF), (-2, 1e18)),
+    # s (1 + z (1 - s)) loses digits in 1 - s, of which z times as many remain
+    "swish": Peer(F.silu, 3, 18, (-80, INF), (-80, INF)),
+    "mish": Peer(F.mish, 4, 16, (-80, INF), (-80, INF)),
     # beyond its threshold of 20 PyTorch returns z itself, which in float64 is 10^-10 off
-    "softplus": Peer(F.softplus, 2, 3, (-INF, 19.5), (-INF, 19.5)),
-    "softsign": Peer(F.softsign, 1, 8, slope_on=(-4, 4)),
-    "log_sigmoid": Peer(F.logsigmoid, 2, 3),
+    "softplus": Peer(F.softplus, 2, 2, (-INF, 19.5), (-INF, 19.5)),
+    "softsign": Peer(F.softsign, 1, 4, slope_on=(-4, 4)),
+    "log_sigmoid": Peer(F.logsigmoid, 2, 2),
     # its float64 slope is the float32 number nearest to 1/6
     "hard_sigmoid": Peer(F.hardsigmoid, 1, 0, slope_types=(F32,)),
-    "hard_swish": Peer(F.hardswish, 2, 2),
+    "hard_swish": Peer(F.hardswish, 2, 3),
     "hard_tanh": Peer(F.hardtanh, 0, 0),
 }
 
@@ -96,11 +97,14 @@ def slope_of(function: Callable[[Tensor], Tensor], x: Tensor, order: int = 1) ->
 
 def ulps(ours: Tensor, theirs: Tensor, floor: float = 0.0) -> Tensor:
     """Return the distance in units of the last place of ours, or of ``floor`` where that is larger."""
-    info = torch.finfo(ours.dtype)
-    size = ours.abs().double().clamp(min=max(floor, info.smallest_normal))
-    # The unit of the binade that the number is in.
-    unit = info.eps * torch.exp2(torch.floor(torch.log2(size)))
-    return (ours.double() - theirs.double()).abs() / unit
+    return (ours.double() - theirs.double()).abs() / _unit(ours.abs().double().clamp(min=floor), ours.dtype)
+
+
+def _unit(size: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the distance of neighbours in the binade that a number is in; below the normal ones it is fixed."""
+    info = torch.finfo(dtype)
+    exponent = torch.frexp(size.clamp(min=info.smallest_normal))[1] - 1
+    return info.eps * torch.exp2(exponent.double())
 
 
 def exact(name: str, z: float, order: int = 0) -> float:
@@ -112,8 +116,7 @@ def exact(name: str, z: float, order: int = 0) -> float:
 def true(ours: Tensor, name: str, z: Tensor, order: int = 0, within: float = 1.0) -> bool:
     """Say whether every element is within so many ulp of the truth, relative to the element: tails included."""
     wanted = torch.tensor([exact(name, value, order) for value in z.tolist()], dtype=F64)
-    info = torch.finfo(ours.dtype)
-    unit = (wanted.abs() * info.eps).clamp(min=info.smallest_normal * info.eps)
+    unit = _unit(wanted.abs(), ours.dtype)
     return bool(((ours.double() - wanted).abs() <= within * unit).all())
 
 
@@ -140,26 +143,31 @@ def test_slopes_agree_where_pytorch_is_right(name: str, dtype: torch.dtype) -> N
     assert distance.max() <= peer.slope, x[distance.argmax()].item()
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(triode.softmax, torch.softmax), (triode.log_softmax, torch.log_softmax)])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(triode.softmax, torch.softmax), (triode.log_softmax, torch.log_softmax)]
+)
 @pytest.mark.parametrize("axis", [0, 1, -1])
 @both
 def test_normalising_functions_agree(
     ours: Callable[..., Tensor], theirs: Callable[..., Tensor], axis: int, dtype: torch.dtype
 ) -> None:
     x = 5 * torch.randn(7, 11, 5, dtype=dtype, generator=torch.Generator().manual_seed(0))
-    # Log-softmax subtracts: 8 ulp of a number below 1/16 were seen, 4 elsewhere.
-    assert ulps(ours(x, axis=axis), theirs(x, axis), floor=1e-3).max() <= 40
+    # PyTorch's softmax rounds the difference of the inputs, of some 20, to the type: 17 ulp of the result were seen.
+    # Its log-softmax rounds the logarithm of a sum, so the unit is that of 1.
+    ours_is_log = ours is triode.log_softmax
+    distance = ulps(ours(x, axis=axis), theirs(x, axis), floor=1.0 if ours_is_log else 0.0)
+    assert distance.max() <= (2 if ours_is_log else 17)
     seed = torch.randn(7, 11, 5, dtype=dtype, generator=torch.Generator().manual_seed(1))
     pulled = slope_of(lambda v: ours(v, axis=axis) * seed, x)
-    assert ulps(pulled, slope_of(lambda v: theirs(v, axis) * seed, x), floor=1 / 16).max() <= 160
+    assert ulps(pulled, slope_of(lambda v: theirs(v, axis) * seed, x), floor=1.0).max() <= 6
 
 
 @both
 def test_glu_agrees(dtype: torch.dtype) -> None:
     x = 3 * torch.randn(50, 40, dtype=dtype, generator=torch.Generator().manual_seed(0))
     ours = triode.torch.GLU()
-    assert ulps(ours(x), F.glu(x)).max() <= 4
-    assert ulps(slope_of(ours, x), slope_of(F.glu, x), floor=1 / 16).max() <= 8
+    assert ulps(ours(x), F.glu(x)).max() <= 3
+    assert ulps(slope_of(ours, x), slope_of(F.glu, x), floor=1.0).max() <= 4
 
 
 @pytest.mark.parametrize(
@@ -167,7 +175,7 @@ def test_glu_agrees(dtype: torch.dtype) -> None:
     [
         ("leaky_relu", lambda x: F.leaky_relu(x, 0.2), {"alpha": 0.2}),
         ("elu", lambda x: F.elu(x, 0.7), {"alpha": 0.7}),
-        ("celu", lambda x: F.celu(x, 1.3), {"alpha": 1.3}),
+        ("celu", lambda x: F.celu(x, 1.5), {"alpha": 1.5}),
         ("softplus", lambda x: F.softplus(x, beta=2.5, threshold=1e9), {"beta": 2.5}),
         ("rrelu", lambda x: F.rrelu(x, 0.2, 0.6), {"lower": 0.2, "upper": 0.6}),
     ],
@@ -302,7 +310,7 @@ def test_the_slope_of_tanh_does_not_vanish_in_float64() -> None:
 def test_the_slope_of_sigmoid_does_not_vanish(dtype: torch.dtype) -> None:
     """PyTorch forms s (1 - s) (#195681): 0 from 16.7 on in float32, from 36.8 on in float64."""
     z = torch.tensor([16.0, 17.0, 36.0, 37.0, 80.0], dtype=dtype)
-    assert true(slope_of(triode.sigmoid, z), "sigmoid", z, 1)
+    assert true(slope_of(triode.sigmoid, z), "sigmoid", z, 1, within=2)
 
 
 @both
@@ -312,7 +320,13 @@ def test_the_second_derivative_of_silu_does_not_vanish(dtype: torch.dtype) -> No
     assert true(slope_of(triode.swish, z, 2), "swish", z, 2, within=2)
 
 
-NAN_SLOPES = {"hard_tanh": F.hardtanh, "relu6": F.relu6, "elu": F.elu, "celu": F.celu, "hard_swish": F.hardswish}
+NAN_SLOPES = {
+    "hard_tanh": F.hardtanh,
+    "relu6": F.relu6,
+    "elu": F.elu,
+    "celu": F.celu,
+    "hard_swish": F.hardswish,
+}
 
 
 @pytest.mark.parametrize("name", NAN_SLOPES)
@@ -372,6 +386,22 @@ def test_the_float64_slope_of_hard_sigmoid_is_a_sixth() -> None:
     assert slope_of(triode.hard_sigmoid, torch.zeros(1, dtype=F64)).item() == 1 / 6
 
 
+def test_the_float64_slope_of_celu_uses_the_whole_alpha() -> None:
+    """PyTorch takes the slope with a float32 alpha: at -3 with alpha = 1.3 it is off by 5e-8."""
+    z = torch.tensor([-0.1, -1.5, -3.0, -30.0], dtype=F64)
+    wanted = [float(oracle.value(triode.celu.derived(1), z=value, alpha=1.3)) for value in z.tolist()]
+    slope = slope_of(lambda x: triode.celu(x, alpha=1.3), z)
+    torch.testing.assert_close(slope, torch.tensor(wanted, dtype=F64), rtol=4e-16, atol=0)
+
+
+@both
+def test_log_softmax_is_accurate_near_zero(dtype: torch.dtype) -> None:
+    """PyTorch adds the logarithm of 1 + e^-18, which in float32 is the logarithm of 1."""
+    z = torch.tensor([0.0, 18.0], dtype=dtype)
+    wanted = exact("log_sigmoid", 18.0)
+    assert triode.log_softmax(z)[1].item() == pytest.approx(wanted, rel=torch.finfo(dtype).eps)
+
+
 @both
 def test_the_slope_of_gelu_tanh_at_large_inputs_is_one(dtype: torch.dtype) -> None:
     """PyTorch squares z: in float32 its slope is nan from 1.9e19 on, at finite inputs."""
@@ -422,6 +452,10 @@ FAULTS: dict[str, Callable[[], bool]] = {
     "softplus in float64 beyond 20": lambda: F.softplus(_one(20.1, F64))[0].item() == 20.1,
     "softsign' in float32 at 2e7": lambda: slope_of(F.softsign, _one(2e7))[0].item() == 0.0,
     "hardsigmoid' in float64": lambda: slope_of(F.hardsigmoid, _one(0.0, F64))[0].item() != 1 / 6,
+    "celu' in float64 with alpha = 1.3": lambda: bool(
+        abs(slope_of(lambda x: F.celu(x, 1.3), _one(-3.0, F64))[0] / math.exp(-3.0 / 1.3) - 1) > 1e-8
+    ),
+    "log_softmax in float32 near 0": lambda: torch.log_softmax(torch.tensor([0.0, 18.0]), 0)[1].item() == 0.0,
     "gelu_tanh' at 2e19": lambda: _is_nan(slope_of(lambda x: F.gelu(x, approximate="tanh"), _one(2e19))),
 }
 """Whether this PyTorch has the fault; on 2.13 all do but #136345."""
@@ -430,4 +464,6 @@ FAULTS: dict[str, Callable[[], bool]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_pytorch_still_has_the_fault(fault: str) -> None:
     if not FAULTS[fault]():
-        pytest.skip(f"PyTorch {torch.__version__} on {torch.backends.cpu.get_cpu_capability()} does not have it")
+        pytest.skip(
+            f"PyTorch {torch.__version__} on {torch.backends.cpu.get_cpu_capability()} does not have it"
+        )

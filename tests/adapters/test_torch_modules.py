@@ -107,7 +107,9 @@ def test_every_activation_has_a_class_in_the_list_above() -> None:
 def test_every_class_is_listed_and_documented() -> None:
     listed = dir(triode.torch)
     for activation in ALL:
-        title = type(getattr(triode.torch, next(t for t, n in CLASSES.items() if n == activation.name))()).__name__
+        title = type(
+            getattr(triode.torch, next(t for t, n in CLASSES.items() if n == activation.name))()
+        ).__name__
         assert title in listed
         assert activation.summary in (getattr(triode.torch, title).__doc__ or "")
 
@@ -145,7 +147,9 @@ def test_a_module_survives_copying_pickling_and_saving(activation: Activation) -
 @pytest.mark.parametrize("activation", LEARNABLE, ids=name_of)
 def test_state_goes_round(activation: Activation, channels: int | None) -> None:
     def make() -> nn.Sequential:
-        return nn.Sequential(nn.Linear(4, 3), triode.torch.Activation(activation.name, learn=True, channels=channels))
+        return nn.Sequential(
+            nn.Linear(4, 3), triode.torch.Activation(activation.name, learn=True, channels=channels)
+        )
 
     source, target = make(), make()
     with torch.no_grad():
@@ -157,7 +161,9 @@ def test_state_goes_round(activation: Activation, channels: int | None) -> None:
     target.load_state_dict(torch.load(buffer, weights_only=True))
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(source(x), target(x))
-    assert [key for key in source.state_dict() if key.startswith("1.")] == [f"1.{activation.parameters[0].name}"]
+    assert [key for key in source.state_dict() if key.startswith("1.")] == [
+        f"1.{activation.parameters[0].name}"
+    ]
 
 
 def test_a_function_without_learned_parameters_has_no_state() -> None:
@@ -284,7 +290,9 @@ def test_a_network_of_them_learns() -> None:
     """XOR: a line cannot separate it, so the activations have to do their part."""
     torch.manual_seed(0)
     room = triode.torch
-    model = nn.Sequential(nn.Linear(2, 8), room.PReLU(channels=8), nn.Linear(8, 16), room.SwiGLU(), nn.Linear(8, 1))
+    model = nn.Sequential(
+        nn.Linear(2, 8), room.PReLU(channels=8), nn.Linear(8, 16), room.SwiGLU(), nn.Linear(8, 1)
+    )
     x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     y = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
     optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
@@ -357,7 +365,9 @@ def test_glu_splits_as_pytorch_does() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_modules_move_to_a_type(dtype: torch.dtype) -> None:
     room = triode.torch
-    model = nn.Sequential(nn.Linear(3, 4), room.PReLU(channels=4), room.Swish(learn=True), room.Softmax()).to(dtype)
+    model = nn.Sequential(nn.Linear(3, 4), room.PReLU(channels=4), room.Swish(learn=True), room.Softmax()).to(
+        dtype
+    )
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
     y = model(X.to(dtype))
     assert y.dtype == dtype

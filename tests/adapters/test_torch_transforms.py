@@ -1,4 +1,4 @@
-"""What PyTorch does to functions and tensors, ours bear: compiling, batching, tracing, types, layouts, other devices."""
+"""What PyTorch does to functions and tensors, ours bear: compiling, batching, types, layouts, other devices."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ def arguments(activation: Activation, x: Tensor) -> tuple[Tensor, ...]:
 
 def same(a: Tensor, b: Tensor) -> bool:
     """Equal bit for bit, nan with nan."""
-    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(torch.nan_to_num(a, 0.5), torch.nan_to_num(b, 0.5))
+    return (
+        a.dtype == b.dtype
+        and a.shape == b.shape
+        and torch.equal(torch.nan_to_num(a, 0.5), torch.nan_to_num(b, 0.5))
+    )
 
 
 # --- torch.compile -------------------------------------------------------------------------------------------
@@ -72,7 +76,9 @@ def test_a_network_compiles_whole_forward_and_backward() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", ["mish", "elu", "glu", "log_softmax", "rrelu", "compile_test_own=z * tanh(exp(z))"])
+@pytest.mark.parametrize(
+    "name", ["mish", "elu", "glu", "log_softmax", "rrelu", "compile_test_own=z * tanh(exp(z))"]
+)
 def test_a_single_module_is_one_graph(name: str) -> None:
     torch._dynamo.reset()
     module = triode.torch.Activation(name).eval()
@@ -121,7 +127,9 @@ CALLS: dict[str, tuple[str, str, list[Tensor], list[str], list[float]]] = {
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
-def test_the_operator_keeps_pytorchs_rules(call: tuple[str, str, list[Tensor], list[str], list[float]]) -> None:
+def test_the_operator_keeps_pytorchs_rules(
+    call: tuple[str, str, list[Tensor], list[str], list[float]],
+) -> None:
     outcome = torch.library.opcheck(torch.ops.triode.evaluate.default, call)
     assert set(outcome.values()) == {"SUCCESS"}
 
@@ -266,13 +274,18 @@ def test_gated_inputs_of_two_types_meet_in_the_wider() -> None:
 def test_autocast_to_bfloat16() -> None:
     """As with PyTorch's own: the linear layer hands over bfloat16, the activation keeps it, weights stay float32."""
     room = triode.torch
-    model = nn.Sequential(nn.Linear(6, 6), room.PReLU(channels=6), nn.Linear(6, 8), room.SwiGLU(), room.Softmax())
+    model = nn.Sequential(
+        nn.Linear(6, 6), room.PReLU(channels=6), nn.Linear(6, 8), room.SwiGLU(), room.Softmax()
+    )
     x = noise(5, 6, dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = model(x)
     assert y.dtype == torch.bfloat16
     y[:, 0].sum().backward()
-    assert all(parameter.grad is not None and parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.dtype == torch.float32
+        for parameter in model.parameters()
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert triode.gelu(x).dtype == torch.float32
 
@@ -303,7 +316,9 @@ LAYOUTS: dict[str, Tensor] = {
 @pytest.mark.parametrize("name", ["gelu", "relu", "prelu"])
 def test_every_layout_has_the_values_and_the_layout_that_pytorch_gives(x: Tensor, name: str) -> None:
     y = triode.get(name)(x)
-    plain = torch.from_numpy(np.array(triode.get(name)(x.resolve_neg().contiguous().numpy())).reshape(x.shape))
+    plain = torch.from_numpy(
+        np.array(triode.get(name)(x.resolve_neg().contiguous().numpy())).reshape(x.shape)
+    )
     assert same(y, plain)
     assert not x.numel() or y.stride() == torch.sigmoid(x).stride()
 
@@ -402,7 +417,9 @@ def _elsewhere(activation: Activation, order: int, inputs: list[Tensor]) -> Tens
 @pytest.mark.parametrize("activation", BY_FORMULA, ids=name_of)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("order", [0, 1, 2])
-def test_the_composed_road_agrees_with_the_kernels(activation: Activation, dtype: torch.dtype, order: int) -> None:
+def test_the_composed_road_agrees_with_the_kernels(
+    activation: Activation, dtype: torch.dtype, order: int
+) -> None:
     """Within 16 + 2 z^2 ulp, as measured.
 
     A composed derivative is a sum of terms of about 1 that cancel near its roots: there, within |z| < 4, the unit is
@@ -431,7 +448,9 @@ def test_the_composed_road_agrees_with_the_kernels(activation: Activation, dtype
 @pytest.mark.parametrize("activation", BY_FORMULA, ids=name_of)
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("order", [0, 1, 2])
-def test_the_composed_road_has_the_same_limits(activation: Activation, dtype: torch.dtype, order: int) -> None:
+def test_the_composed_road_has_the_same_limits(
+    activation: Activation, dtype: torch.dtype, order: int
+) -> None:
     x = torch.tensor([torch.inf, -torch.inf, torch.nan, 0.0, -0.0], dtype=dtype)
     inputs = [x] if activation.kind == "elementwise" else [x, torch.full_like(x, 0.5)]
     scalars = [parameter.default for parameter in activation.parameters] or [0.0]

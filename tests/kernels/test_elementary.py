@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from support.ulp import sample, ulps
 
 import triode
+from support.ulp import sample, ulps
 from triode import oracle
 from triode.expr import PRIMITIVES
 from triode.kernels import elementary

@@ -84,7 +84,7 @@ def argument(node: Expr, symbols: Mapping[str, Vector]) -> Pair | None:
                 return _root(known[0])
             case "power":
                 result = known[0]
-                for _ in range(int(part.value or 1) - 1):  # type: ignore[arg-type]
+                for _ in range(int(part.value or 1) - 1):
                     result = _product(result, known[0])
                 return result
             case _:
