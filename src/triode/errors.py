@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 
 class TriodeError(ValueError):
-    """A refusal in one sentence; a command prints it and exits with status 2."""
+    """One sentence for the user; a command prints it and ends with ``exit_status``."""
+
+    exit_status = 2  # bad usage; an error that is not the user's says 1
 
 
 class MissingExtra(TriodeError, ImportError):

@@ -203,7 +203,7 @@ def test_results_csv_has_a_row_for_each_trial(page: Path, results: Results) -> N
     assert [(r["activation"], int(r["seed"]), float(r["test_accuracy"])) for r in rows] == [
         (t.activation, t.seed, t.test_accuracy) for t in results.trials
     ]
-    assert [r["diverged"] for r in rows].count("True") == 1
+    assert [r["diverged"] for r in rows].count("true") == 1
     assert math.isnan(float(next(r for r in rows if r["diverged"] == "True")["test_loss"]))
 
 

@@ -8,10 +8,10 @@ Importing this package imports no framework; a worker process loads PyTorch when
 
 from __future__ import annotations
 
-from .engine import Interrupted, run
-from .progress import Status
-from .records import EpochRecord, Results, TrialResult
-from .spec import Spec
-from .store import load
+from triode.bakeoff.engine import Interrupted, run
+from triode.bakeoff.progress import Status
+from triode.bakeoff.records import EpochRecord, Results, TrialResult
+from triode.bakeoff.spec import Spec
+from triode.bakeoff.store import load
 
 __all__ = ["EpochRecord", "Interrupted", "Results", "Spec", "Status", "TrialResult", "load", "run"]

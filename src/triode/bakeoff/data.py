@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MissingExtra, TriodeError
-from .spec import split_sizes
+from triode.bakeoff.spec import split_sizes
+from triode.errors import MissingExtra, TriodeError
 
 Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
@@ -273,7 +273,7 @@ def _fashion_dir(data_dir: Path | None, download: bool) -> Path:
             return place
     if not download:
         raise TriodeError(_nowhere(cached, data_dir, "they are not on this machine"))
-    from .download import fetch_fashion_mnist
+    from triode.bakeoff.download import fetch_fashion_mnist
 
     try:
         fetch_fashion_mnist(cached)

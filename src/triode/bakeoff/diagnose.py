@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .models import Network
+from triode.bakeoff.models import Network
 
 BATCH = 500
 """Examples at a time: large enough for the matrix products, small enough for the processor's cache."""

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .data import FASHION_SHA256, IDX_FILES, read_idx
+from triode.bakeoff.data import FASHION_SHA256, IDX_FILES, read_idx
 
 HOME = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 """Zalando's own; it speaks no https, so the checksum is what makes the content trustworthy."""

@@ -11,19 +11,25 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import MissingExtra, TriodeError
-from .data import load as load_data
-from .environment import describe
-from .plan import Trial, plan
-from .progress import Status, display
-from .records import Results, TrialResult
-from .spec import Spec, check_sizes
-from .store import Store, load, parse_result, write_csv
-from .worker import make_task, run_task
-from .workers import Workers, processors
+from triode.bakeoff.data import load as load_data
+from triode.bakeoff.environment import describe
+from triode.bakeoff.plan import Trial, plan
+from triode.bakeoff.progress import Status, display
+from triode.bakeoff.records import Results, TrialResult
+from triode.bakeoff.spec import Spec, check_sizes
+from triode.bakeoff.store import Store, load, parse_result, write_csv
+from triode.bakeoff.worker import make_task, run_task
+from triode.bakeoff.workers import Workers, processors
+from triode.errors import MissingExtra, TriodeError
 
 TICK = 0.2
 """Seconds between two looks at how far the workers are."""
+
+
+class TrialsFailed(TriodeError):
+    """Some trials raised; the others are stored, and a second start tries the missing ones again."""
+
+    exit_status = 1
 
 
 class Interrupted(KeyboardInterrupt):
@@ -50,8 +56,8 @@ def run(
         The results, in the order of the specification; the same as `load(out)` gives later.
 
     Raises:
-        TriodeError: Before anything runs, for data that cannot be had or a folder that cannot be written; at the end,
-            when a trial failed (the others are stored).
+        TriodeError: Before anything runs, for data that cannot be had or a folder that cannot be written.
+        TrialsFailed: At the end, when a trial raised; the others are stored.
         Interrupted: After Ctrl-C.
     """
     if find_spec("torch") is None:
@@ -127,7 +133,7 @@ def _train(
         for trial, reason in failures:
             store.fail(trial.key, "".join(traceback.format_exception(reason)))
         trial, reason = failures[0]
-        raise TriodeError(
+        raise TrialsFailed(
             f"{len(failures)} of {len(trials)} trials failed, the others are stored in {store.directory}; the first "
             f"is {trial.activation} with seed {trial.seed}: {reason} (details: {store.error_file(trial.key)})"
         ) from reason

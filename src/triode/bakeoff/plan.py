@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..errors import TriodeError
-from .spec import Spec
+from triode.bakeoff.spec import Spec
+from triode.errors import TriodeError
 
 FORMAT = 1
 """Raise it when a change of the code changes what a trial computes: stored trials then stand in for nothing new."""
@@ -57,7 +57,7 @@ class Trial:
 
 def plan(spec: Spec, fingerprint: str) -> tuple[Trial, ...]:
     """The trials of `spec` on the data with this fingerprint: activation by activation, seed by seed."""
-    from ..catalogue import get, specification
+    from triode.catalogue import get, specification
 
     shared = spec.decisive()
     del shared["activations"], shared["seeds"]

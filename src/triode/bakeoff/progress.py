@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .plan import Trial
-from .records import TrialResult
+from triode.bakeoff.plan import Trial
+from triode.bakeoff.records import TrialResult
 
 if TYPE_CHECKING:
     from rich.console import Console

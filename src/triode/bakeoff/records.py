@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .spec import Spec
+    from triode.bakeoff.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,6 @@ class Results:
 
     def _repr_html_(self) -> str:
         """The verdict and the table of results, for a notebook."""
-        from .report import summary_html
+        from triode.bakeoff.report import summary_html
 
         return summary_html(self)

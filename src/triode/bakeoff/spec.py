@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import TriodeError, nearest
+from triode.errors import TriodeError, nearest
 
 TRAIN_SIZES = {"fashion-subset": 10_000, "fashion-mnist": 60_000, "mnist": 60_000, "digits": 1_497}
 """Number of examples in the training part (the validation share included) of each dataset."""
@@ -92,7 +92,7 @@ class Spec:
         self._check_activations()
 
     def _check_activations(self) -> None:
-        from ..catalogue import get
+        from triode.catalogue import get
 
         if not self.activations:
             raise TriodeError("activations is empty: name at least one, for example relu.")
@@ -114,7 +114,7 @@ class Spec:
     @property
     def names(self) -> tuple[str, ...]:
         """Canonical names of the activations, aliases resolved, in order."""
-        from ..catalogue import get
+        from triode.catalogue import get
 
         return tuple(get(text).name for text in self.activations)
 

@@ -25,10 +25,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TextIO
 
-from ..errors import TriodeError
-from .plan import Trial
-from .records import EpochRecord, Results, TrialResult
-from .spec import Spec
+from triode.bakeoff.plan import Trial
+from triode.bakeoff.records import EpochRecord, Results, TrialResult
+from triode.bakeoff.spec import Spec
+from triode.errors import TriodeError
 
 COLUMNS = (
     "activation",

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .data import Dataset, split
-from .diagnose import Examples, Survey, evaluate, survey
-from .models import Network, count_parameters, initialise
-from .plan import Trial
-from .records import EpochRecord, TrialResult
+from triode.bakeoff.data import Dataset, split
+from triode.bakeoff.diagnose import Examples, Survey, evaluate, survey
+from triode.bakeoff.models import Network, count_parameters, initialise
+from triode.bakeoff.plan import Trial
+from triode.bakeoff.records import EpochRecord, TrialResult
 
 
 def train(
@@ -63,8 +63,8 @@ def train(
 
 def build(trial: Trial, data: Dataset) -> Network:
     """The network of a trial with its initial weights."""
-    from ..adapters.torch import Activation
-    from ..catalogue import get
+    from triode.adapters.torch import Activation
+    from triode.catalogue import get
 
     widths = (data.pixels, *trial.hidden, data.classes)
     network = Network(widths, lambda: Activation(get(trial.specification)))

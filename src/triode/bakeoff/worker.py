@@ -15,10 +15,10 @@ import threading
 import traceback
 from pathlib import Path
 
-from ..errors import TriodeError
-from .data import load_cached
-from .plan import Trial
-from .store import Store, dump_epoch, dump_result
+from triode.bakeoff.data import load_cached
+from triode.bakeoff.plan import Trial
+from triode.bakeoff.store import Store, dump_epoch, dump_result
+from triode.errors import TriodeError
 
 
 def make_task(trial: Trial, directory: Path, data_dir: Path | None) -> str:
@@ -46,7 +46,7 @@ def run_task(task: str) -> str:
         )
     import torch
 
-    from .train import train
+    from triode.bakeoff.train import train
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -72,7 +72,7 @@ def main() -> None:
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
-    from . import train  # noqa: F401  (loads PyTorch while the parent still reads the data)
+    from triode.bakeoff import train  # noqa: F401  (loads PyTorch while the parent still reads the data)
 
     while True:
         task = tasks.get()

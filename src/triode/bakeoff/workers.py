@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from ..errors import TriodeError
+from triode.errors import TriodeError
 
 ATTEMPTS = 2
 """A trial whose process dies is tried once more; a second death is the trial's fault, or the memory's."""

@@ -82,7 +82,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return _refuse(str(error))
     except TriodeError as error:
-        return _refuse(str(error))
+        _refuse(str(error))
+        return error.exit_status
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _discard_output()

@@ -31,9 +31,8 @@ def show(results: Results, report: Path) -> None:
     for name in comparison.ranking:
         estimate = comparison.estimates[name]
         trials = [trial for trial in results.trials if trial.activation == name]
-        interval = (
-            f"{estimate.low:.2%} to {estimate.high:.2%}" if estimate.low == estimate.low else "one seed: none"
-        )
+        low, high = max(estimate.low, 0.0), min(estimate.high, 1.0)
+        interval = f"{low:.2%} to {high:.2%}" if len(trials) > 1 else "one seed: none"
         standing = (
             "best"
             if name == comparison.best

@@ -6,18 +6,16 @@ Reporting reads finished records and never trains. `summary` gathers, `verdict` 
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 from pathlib import Path
 
-from ...errors import MissingExtra
-from ..records import Results, TrialResult
-from . import figures, html, markdown, notebook
-from .palette import styles
-from .summary import best_epoch, epoch_seconds, summarise
-from .verdict import Verdict, judge
-from .views import charts
+from triode.bakeoff.records import Results
+from triode.bakeoff.report import figures, html, markdown, notebook
+from triode.bakeoff.report.palette import styles
+from triode.bakeoff.report.summary import summarise
+from triode.bakeoff.report.verdict import Verdict, judge
+from triode.bakeoff.report.views import charts
+from triode.bakeoff.store import write_csv, write_whole
+from triode.errors import MissingExtra
 
 __all__ = ["summary_html", "verdict", "write"]
 
@@ -43,9 +41,9 @@ def write(results: Results) -> Path:
         pictures = {name: path.relative_to(folder) for name, path in written.items()}
     except MissingExtra as missing:
         note = str(missing)
-    _place(folder / "results.csv", table(results))
-    _place(folder / "report.md", markdown.document(summary, shown, pictures, note))
-    return _place(folder / "report.html", html.page(summary))
+    write_csv(results)
+    _placed(folder / "report.md", markdown.document(summary, shown, pictures, note))
+    return _placed(folder / "report.html", html.page(summary))
 
 
 def verdict(results: Results) -> Verdict:
@@ -58,35 +56,6 @@ def summary_html(results: Results) -> str:
     return notebook.fragment(summarise(results))
 
 
-def table(results: Results) -> str:
-    """A row for each finished trial, as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "activation", "specification", "seed", "learning_rate", "parameters", "test_accuracy", "test_loss",
-            "best_validation_accuracy", "best_epoch", "epochs", "seconds_per_epoch", "seconds", "diverged", "key",
-        ]
-    )  # fmt: skip
-    for trial in results.trials:
-        writer.writerow(_row(trial))
-    return text.getvalue()
-
-
-def _row(trial: TrialResult) -> list[object]:
-    trained = [record for record in trial.epochs if record.epoch > 0]
-    best = max((record.validation_accuracy for record in trained), default=float("nan"))
-    return [
-        trial.activation, trial.specification, trial.seed, trial.learning_rate, trial.parameters, trial.test_accuracy,
-        trial.test_loss, best, best_epoch(trial), len(trained), epoch_seconds(trial), trial.seconds, trial.diverged,
-        trial.key,
-    ]  # fmt: skip
-
-
-def _place(path: Path, text: str) -> Path:
-    """Write `text` to `path` at once: beside it first, then moved."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    beside.replace(path)
+def _placed(path: Path, text: str) -> Path:
+    write_whole(path, text)
     return path

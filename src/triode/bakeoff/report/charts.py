@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .encodings import Spec
-from .intervals import differences, dots
-from .lines import lines
-from .palette import Style
-from .panels import Panel
+from triode.bakeoff.report.encodings import Spec
+from triode.bakeoff.report.intervals import differences, dots
+from triode.bakeoff.report.lines import lines
+from triode.bakeoff.report.palette import Style
+from triode.bakeoff.report.panels import Panel
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name that says the version; nothing fetches it
 

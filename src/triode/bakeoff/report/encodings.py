@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .palette import Style
-from .panels import Panel
+from triode.bakeoff.report.palette import Style
+from triode.bakeoff.report.panels import Panel
 
 Spec = dict[str, Any]
 FORWARD = "!length(highlight) || indexof(highlight, datum.activation) >= 0"

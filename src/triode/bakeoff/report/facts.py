@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ... import __version__
-from ..records import Results
+from triode import __version__
+from triode.bakeoff.records import Results
 
 DOTS = "\u2009–\u2009"
 """Between the ends of an interval: an en dash in thin spaces."""

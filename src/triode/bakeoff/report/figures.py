@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import MissingExtra
-from .intervals import BAND
-from .lines import LONGEST_LABEL
-from .palette import THEMES, Style
-from .panels import PANEL_HEIGHT, Chart, Panel
+from triode.bakeoff.report.intervals import BAND
+from triode.bakeoff.report.lines import LONGEST_LABEL
+from triode.bakeoff.report.palette import THEMES, Style
+from triode.bakeoff.report.panels import PANEL_HEIGHT, Chart, Panel
+from triode.errors import MissingExtra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,14 +17,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ..stats import Estimate
-from .charts import vega_lite
-from .facts import DOTS, facts, machine, question, steps
-from .palette import SHAPE_PATHS, THEMES, Style, styles
-from .panels import Chart, Table
-from .summary import Arm, Summary
-from .verdict import CLOSE, OPEN, Verdict, judge, percent
-from .views import charts
+from triode.bakeoff.report.charts import vega_lite
+from triode.bakeoff.report.facts import DOTS, facts, machine, question, steps
+from triode.bakeoff.report.palette import SHAPE_PATHS, THEMES, Style, styles
+from triode.bakeoff.report.panels import Chart, Table
+from triode.bakeoff.report.summary import Arm, Summary
+from triode.bakeoff.report.verdict import CLOSE, OPEN, Verdict, judge, percent
+from triode.bakeoff.report.views import charts
+from triode.bakeoff.stats import Estimate
 
 SCRIPTS = ("vega/vega.min.js", "vega/vega-lite.min.js", "vega/vega-embed.min.js")
 LOGO = (

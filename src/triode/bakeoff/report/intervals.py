@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from . import encodings as encode
-from .encodings import Spec, forward, number_format
-from .palette import Style
-from .panels import Panel, Row
+from triode.bakeoff.report import encodings as encode
+from triode.bakeoff.report.encodings import Spec, forward, number_format
+from triode.bakeoff.report.palette import Style
+from triode.bakeoff.report.panels import Panel, Row
 
 BAND = 34
 """Height of an activation's band, in pixels."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import encodings as encode
-from .encodings import Spec, forward, number_format
-from .palette import Style
-from .panels import PANEL_HEIGHT, Panel, Row
+from triode.bakeoff.report import encodings as encode
+from triode.bakeoff.report.encodings import Spec, forward, number_format
+from triode.bakeoff.report.palette import Style
+from triode.bakeoff.report.panels import PANEL_HEIGHT, Panel, Row
 
 LONGEST_LABEL = 14
 """Letters of a name written beside its line; a longer one is cut there and whole in the tooltip."""

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .facts import DOTS, facts, machine, question, steps
-from .html import table_number
-from .panels import Chart, Table
-from .summary import Arm, Summary
-from .verdict import CLOSE, OPEN, judge, percent, plain
+from triode.bakeoff.report.facts import DOTS, facts, machine, question, steps
+from triode.bakeoff.report.html import table_number
+from triode.bakeoff.report.panels import Chart, Table
+from triode.bakeoff.report.summary import Arm, Summary
+from triode.bakeoff.report.verdict import CLOSE, OPEN, judge, percent, plain
 
 SPECIAL = "\\`*_{}[]<>#|~&$"
 

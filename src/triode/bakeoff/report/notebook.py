@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import math
 
-from .facts import DOTS, question
-from .palette import SHAPE_PATHS, Style, styles
-from .summary import Arm, Summary
-from .verdict import CLOSE, OPEN, judge, percent
+from triode.bakeoff.report.facts import DOTS, question
+from triode.bakeoff.report.palette import SHAPE_PATHS, Style, styles
+from triode.bakeoff.report.summary import Arm, Summary
+from triode.bakeoff.report.verdict import CLOSE, OPEN, judge, percent
 
 WIDTH = 180
 """Width of the little chart in a row, in pixels."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..records import EpochRecord, Results, TrialResult
-from ..stats import Comparison, Estimate, compare, mean_interval
+from triode.bakeoff.records import EpochRecord, Results, TrialResult
+from triode.bakeoff.stats import Comparison, Estimate, compare, mean_interval
 
 Measure = Callable[[EpochRecord], float]
 """Reads one number from the record of an epoch."""

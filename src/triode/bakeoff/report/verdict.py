@@ -11,8 +11,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..stats import Comparison, Pair
-from .summary import Arm, Summary
+from triode.bakeoff.report.summary import Arm, Summary
+from triode.bakeoff.stats import Comparison, Pair
 
 OPEN, CLOSE = "\x02", "\x03"
 NUMBERS = {4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}

@@ -7,10 +7,21 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from ..records import EpochRecord
-from ..stats import Estimate
-from .panels import Chart, Panel, Row, Table, finite, finite_row, focused, log_domain, padded, reach
-from .summary import Spot, Summary, epoch_seconds
+from triode.bakeoff.records import EpochRecord
+from triode.bakeoff.report.panels import (
+    Chart,
+    Panel,
+    Row,
+    Table,
+    finite,
+    finite_row,
+    focused,
+    log_domain,
+    padded,
+    reach,
+)
+from triode.bakeoff.report.summary import Spot, Summary, epoch_seconds
+from triode.bakeoff.stats import Estimate
 
 MOST_LAYERS = 6
 """Panels of a chart that has one for each layer; a deeper network shows this many, evenly spaced."""
