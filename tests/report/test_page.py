@@ -204,7 +204,7 @@ def test_results_csv_has_a_row_for_each_trial(page: Path, results: Results) -> N
         (t.activation, t.seed, t.test_accuracy) for t in results.trials
     ]
     assert [r["diverged"] for r in rows].count("true") == 1
-    assert math.isnan(float(next(r for r in rows if r["diverged"] == "True")["test_loss"]))
+    assert math.isnan(float(next(r for r in rows if r["diverged"] == "true")["test_loss"]))
 
 
 def test_markdown_shows_the_pictures_beside_it(page: Path) -> None:
