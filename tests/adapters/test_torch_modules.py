@@ -175,14 +175,15 @@ def test_a_users_own_module_is_rebuilt_in_another_process() -> None:
     module = triode.torch.Activation("module_test_own=z * tanh(exp(z)) + b * z; b=0.5", learn=True)
     code = (
         "import sys, pickle, torch; m = pickle.loads(sys.stdin.buffer.read());"
-        "print(m); print(m(torch.tensor([-1.0, 2.0])).tolist())"
+        "print(m); print(m(torch.tensor([-1.0, 2.0])).tolist()); print('torch._dynamo' in sys.modules)"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], input=pickle.dumps(module), capture_output=True, check=True, timeout=60
     )
-    shown, values = run.stdout.decode().splitlines()
+    shown, values, compiler = run.stdout.decode().splitlines()
     assert shown == repr(module)
     assert values == str(module(torch.tensor([-1.0, 2.0])).tolist())
+    assert compiler == "False", "PyTorch's compiler takes two seconds to import and nobody asked for it"
 
 
 # --- repr ----------------------------------------------------------------------------------------------------

@@ -72,10 +72,13 @@ def evaluate(
     return _delivered(activation.name, result, out)
 
 
-@torch.compiler.assume_constant_result
 def _key(activation: Formula, training: bool) -> str:
     """Return the text that names the activation to the operator; the compiler need not look inside."""
     return catalogue.specification(activation) + (TRAINING if training else "")
+
+
+# What torch.compiler.assume_constant_result does; calling it would import the compiler, two seconds, now.
+_key.__dict__["_dynamo_marked_constant"] = True
 
 
 def _parameter(owner: str, name: str, value: Tensor, reference: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class Spec:
     )
     hidden: tuple[int, ...] = _setting((512, 256, 128, 64), "Widths of the hidden layers, input side first.")
     seeds: int = _setting(3, "Number of seeds: each activation is trained once with each of seeds 0 to N-1.")
-    epochs: int = _setting(15, "Passes over the training examples.")
+    epochs: int = _setting(12, "Passes over the training examples.")
     batch_size: int = _setting(128, "Examples in one optimiser step.")
     learning_rate: float = _setting(1e-3, "Step size of the optimiser.")
     optimizer: str = _setting("adam", "adam, or sgd (momentum 0.9).")
