@@ -7,6 +7,7 @@ derivatives, kernels, framework modules, plots and tables are read from it.
 
 from __future__ import annotations
 
+import copyreg
 import math
 import numbers
 from collections.abc import Mapping
@@ -189,11 +190,13 @@ class Activation:
         except MissingExtra:
             return head
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        """Pickle as the text that rebuilds it."""
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle as the text that rebuilds it; an object that the catalogue does not hold, by its parts."""
         from triode import catalogue
 
-        return catalogue.get, (catalogue.specification(self),)
+        if catalogue.holds(self):
+            return catalogue.get, (catalogue.specification(self),)
+        return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
 
     # --- the formula -----------------------------------------------------------------------------------------
 

@@ -101,6 +101,11 @@ def get(name: str) -> Activation:
     return found
 
 
+def holds(activation: Activation) -> bool:
+    """Say whether this very object is in the catalogue, so that its specification rebuilds it."""
+    return activation in (_curated.get(activation.name), _defined.get(activation.name))
+
+
 def specification(activation: Activation) -> str:
     """Return the text from which :func:`get` rebuilds the activation in another process.
 

@@ -24,7 +24,9 @@ INF = math.inf
 
 @dataclass(frozen=True)
 class Peer:
-    """PyTorch's function of one input, where it is right, and how far it then is from ours, in ulp, measured.
+    """PyTorch's function of one input, where it is right, and how far it then is from ours, in ulp.
+
+    Measured with AVX512, with AVX2 and without either (``ATEN_CPU_CAPABILITY``).
 
     Args:
         function: PyTorch's.
@@ -62,7 +64,7 @@ PEERS = {
     "gelu_tanh": Peer(lambda x: F.gelu(x, approximate="tanh"), 12, 24, (-2, INF), (-2, 1e18)),
     # s (1 + z (1 - s)) loses digits in 1 - s, of which z times as many remain
     "swish": Peer(F.silu, 3, 18, (-80, INF), (-80, INF)),
-    "mish": Peer(F.mish, 4, 16, (-80, INF), (-80, INF)),
+    "mish": Peer(F.mish, 5, 16, (-80, INF), (-80, INF)),
     # beyond its threshold of 20 PyTorch returns z itself, which in float64 is 10^-10 off
     "softplus": Peer(F.softplus, 2, 2, (-INF, 19.5), (-INF, 19.5)),
     "softsign": Peer(F.softsign, 1, 4, slope_on=(-4, 4)),
@@ -167,7 +169,7 @@ def test_glu_agrees(dtype: torch.dtype) -> None:
     x = 3 * torch.randn(50, 40, dtype=dtype, generator=torch.Generator().manual_seed(0))
     ours = triode.torch.GLU()
     assert ulps(ours(x), F.glu(x)).max() <= 3
-    assert ulps(slope_of(ours, x), slope_of(F.glu, x), floor=1.0).max() <= 4
+    assert ulps(slope_of(ours, x), slope_of(F.glu, x), floor=1.0).max() <= 5
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 import triode
 from triode import catalogue
-from triode.activation import Activation
+from triode.activation import Activation, Parameter
 from triode.errors import TriodeError
 
 ALL = [activation for activation in catalogue.activations() if catalogue.is_curated(activation.name)]
@@ -454,3 +455,37 @@ def test_the_refusals_differ() -> None:
         except TriodeError as error:
             said.append(str(error))
     assert all(a != b for a, b in itertools.combinations(said, 2))
+
+
+def test_a_module_of_a_users_formula_loads_in_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "module.pkl"
+    code = (
+        "import pathlib, pickle, sys, torch, triode; own = triode.define('loaded_elsewhere', 'z * tanh(exp(z))');"
+        "model = torch.nn.Sequential(triode.torch.Loaded_Elsewhere(), triode.torch.PReLU(channels=3));"
+        "pathlib.Path(sys.argv[1]).write_bytes(pickle.dumps(model))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    code = "import pathlib, pickle, sys; print(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))"
+    shown = subprocess.run(
+        [sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True
+    )
+    assert "PReLU(channels=3)" in shown.stdout
+
+
+def test_an_activation_made_by_hand_works_on_tensors_and_stays_out_of_the_catalogue() -> None:
+    gate = triode.Activation("by_hand", "max(z, 0) * u", inputs=("z", "u"))
+    z, u = torch.randn(4, dtype=torch.float64, requires_grad=True), torch.randn(4, dtype=torch.float64)
+    assert torch.equal(gate(z, u), torch.relu(z) * u)
+    assert torch.autograd.gradcheck(gate, (z, u))
+    slope = Parameter("beta", 2.0, "slope")
+    own = triode.Activation("by_hand", "z * beta", parameters=(slope,), stable={1: "beta"})
+    assert pickle.loads(pickle.dumps(own))(3.0) == 6.0
+    assert copy.deepcopy(triode.torch.Activation(own))(z).tolist() == (2 * z).tolist()
+    assert "by_hand" not in triode.names()
+
+
+def test_positional_options_are_refused_in_a_sentence() -> None:
+    with pytest.raises(
+        triode.TriodeError, match=r"LeakyReLU takes its options by keyword \(alpha, .*0\.1 was given"
+    ):
+        triode.torch.LeakyReLU(0.1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from triode import catalogue
 from triode.activation import Activation as Formula
 from triode.adapters import torch_operations
-from triode.adapters.torch_operator import FLOATS, TRAINING, apply
+from triode.adapters.torch_operator import FLOATS, apply, key_of
 from triode.errors import MissingExtra, TriodeError
 
 try:
@@ -41,7 +41,7 @@ def evaluate(
 
     A parameter may be a tensor that broadcasts against the input; it then gets a gradient.
     """
-    key = _key(activation, training)
+    key = key_of(activation, training)
     formula = activation.training_form if training and activation.training_form else activation
     reference = next(x for x in inputs if isinstance(x, Tensor))
     tensors = [_floating(activation.name, x, reference) for x in inputs]
@@ -70,15 +70,6 @@ def evaluate(
     ) or (0.0,)
     result = apply(key, ",".join(variables), tuple(names), scalars, *tensors)
     return _delivered(activation.name, result, out)
-
-
-def _key(activation: Formula, training: bool) -> str:
-    """Return the text that names the activation to the operator; the compiler need not look inside."""
-    return catalogue.specification(activation) + (TRAINING if training else "")
-
-
-# What torch.compiler.assume_constant_result does; calling it would import the compiler, two seconds, now.
-_key.__dict__["_dynamo_marked_constant"] = True
 
 
 def _parameter(owner: str, name: str, value: Tensor, reference: Tensor) -> Tensor:
@@ -357,12 +348,29 @@ def _class_name(name: str) -> str:
 def _module_class(name: str) -> type[Activation]:
     activation = catalogue.get(name)
 
-    def initialise(self: Activation, **options: Any) -> None:
+    def initialise(self: Activation, *wrong: object, **options: Any) -> None:
+        if wrong:
+            known = ", ".join(
+                [parameter.name for parameter in activation.parameters] + ["learn", "channels", "dim"]
+            )
+            raise TriodeError(
+                f"{_class_name(name)} takes its options by keyword ({known}); {wrong[0]!r:.40} was given"
+            )
         Activation.__init__(self, name, **options)
 
+    def reduce(self: Activation) -> tuple[Any, ...]:
+        # By specification: the class of a user's own formula does not exist yet where it is loaded.
+        return _blank, (catalogue.specification(activation),), self.__dict__
+
     doc = f"{activation.title} as a module: {activation.summary}\n\nTakes the options of ``Activation``, by keyword."
-    body = {"__init__": initialise, "__doc__": doc, "__module__": __name__, "__qualname__": _class_name(name)}
-    return type(_class_name(name), (Activation,), body)
+    spelled = _class_name(name)
+    body = {"__init__": initialise, "__reduce__": reduce, "__doc__": doc, "__module__": __name__}
+    return type(spelled, (Activation,), {**body, "__qualname__": spelled})
+
+
+def _blank(specification: str) -> Activation:
+    kind = _module_class(catalogue.get(specification).name)
+    return kind.__new__(kind)
 
 
 def __getattr__(name: str) -> Any:

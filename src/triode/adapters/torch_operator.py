@@ -45,10 +45,28 @@ _library.define(
 )
 
 
+_unnamed: dict[str, Activation] = {}  # made by hand, outside the catalogue; kept as long as the process
+
+
+def key_of(activation: Activation, training: bool) -> str:
+    """Return the text that names the activation to the operator, so that a saved graph can hold it."""
+    mark = TRAINING if training else ""
+    if catalogue.holds(activation):
+        return catalogue.specification(activation) + mark
+    key = f"#{id(activation)}"
+    _unnamed[key] = activation
+    return key + mark
+
+
+# What torch.compiler.assume_constant_result does; calling it would import the compiler, two seconds, now.
+key_of.__dict__["_dynamo_marked_constant"] = True
+
+
 @functools.cache
 def _resolve(key: str) -> Activation:
-    """Return the activation that an operator call names; the key is text, so that a saved graph holds it."""
-    found = catalogue.get(key.removesuffix(TRAINING))
+    """Return the activation that an operator call names."""
+    name = key.removesuffix(TRAINING)
+    found = _unnamed[name] if name.startswith("#") else catalogue.get(name)
     return found.training_form if key.endswith(TRAINING) and found.training_form else found
 
 
