@@ -151,3 +151,17 @@ def test_refusals(call: object, said: str) -> None:
     with pytest.raises(triode.TriodeError) as caught:
         call()  # type: ignore[operator]
     assert said in str(caught.value)
+
+
+def test_jacobian_and_product_of_tensors_are_tensors() -> None:
+    import torch
+
+    x, g = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
+    for dtype in (torch.float64, torch.bfloat16):
+        t = torch.tensor(x, dtype=dtype, requires_grad=True)
+        exact = t.detach().to(torch.float64).numpy()
+        jacobian = triode.softmax.jacobian(t)
+        assert jacobian.dtype == dtype
+        assert torch.equal(jacobian, torch.tensor(triode.softmax.jacobian(exact)).to(dtype))
+    product = triode.log_softmax.vjp(torch.tensor(x), torch.tensor(g), axis=0)
+    assert np.array_equal(product.numpy(), triode.log_softmax.vjp(x, g, axis=0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,7 +119,7 @@ class Normalising(Activation):
         if len(inputs) != 1:
             raise TriodeError(f"{self.name} takes one input; {len(inputs)} were given (axis goes by keyword)")
         temperature = self.check_temperature(temperature)
-        if _is_torch(inputs[0]):
+        if _is_tensor(inputs[0]):
             from triode.adapters import torch as adapter
 
             return adapter.normalise(self, inputs[0], axis, temperature, out)
@@ -143,6 +144,10 @@ class Normalising(Activation):
             the other entries where :math:`s_i` is the largest, so that it does not cancel.
         """
         temperature = self.check_temperature(temperature)
+        if _is_tensor(x):
+            from triode.adapters import torch as adapter
+
+            return adapter.through_arrays(lambda array: self.jacobian(array, axis, temperature), x)
         rows, dtype, _ = self._rows(x, axis)
         s = _softmax(rows, temperature)
         matrix = -np.broadcast_to(s[..., None, :], (*s.shape, s.shape[-1])).copy()
@@ -166,6 +171,10 @@ class Normalising(Activation):
             changes nothing in exact arithmetic and keeps a nearly one-hot row from cancelling.
         """
         temperature = self.check_temperature(temperature)
+        if _is_tensor(x):
+            from triode.adapters import torch as adapter
+
+            return adapter.through_arrays(lambda a, b: self.vjp(a, b, axis, temperature), x, gradient)
         rows, dtype, position = self._rows(x, axis)
         g, _, _ = self._rows(gradient, axis)
         if g.shape != rows.shape:
@@ -205,10 +214,10 @@ class Normalising(Activation):
         return np.asarray(scaled - np.log1p(np.sum(e, axis=-1, keepdims=True)))
 
 
-def _is_torch(x: Any) -> bool:
-    return type(x).__module__.split(".")[0] == "torch" or any(
-        base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(x).__mro__
-    )
+def _is_tensor(x: Any) -> bool:
+    # A tensor can only exist when torch is already imported; looking never imports it.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
 
 
 def _scaled(rows: Array, temperature: float) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from triode import catalogue
@@ -127,6 +127,14 @@ def normalise(
         )
     result = _softmax(x, axis % x.dim() - x.dim(), temperature, activation.logarithm)
     return _delivered(activation.name, result, out)
+
+
+def through_arrays(function: Callable[..., Any], x: Tensor, *others: Any) -> Tensor:
+    """Return a function of float64 arrays, computed on tensors, as a tensor like the first; it carries no gradient."""
+    arrays = [torch.as_tensor(t).detach().to("cpu", torch.float64).numpy() for t in (x, *others)]
+    return torch.as_tensor(function(*arrays)).to(
+        x.device, x.dtype if x.is_floating_point() else torch.float64
+    )
 
 
 def _softmax(x: Tensor, axis: int, temperature: float, logarithm: bool) -> Tensor:

@@ -286,7 +286,6 @@ def assemble(signature: Signature, probe: tuple[float, ...] = ()) -> ir.Module:
         sources.append(pointer)
     for (name, dtype), pointer in zip(signature.arrays, sources[1:], strict=True):
         values[name] = load(builder, pointer, dtype)
-    # A module without arrays has no lane to imitate; the callers never make one.
     result = _value(signature, values, probe)
     store(builder, result, sources[0], signature.result)
     following = builder.add(position, ir.Constant(INT64, LANES))
