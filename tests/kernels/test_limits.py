@@ -61,7 +61,7 @@ def test_no_nan_and_no_warning_from_any_number(activation: triode.Activation, or
 @pytest.mark.parametrize("activation", ELEMENTWISE, ids=lambda a: a.name)
 def test_nan_gives_nan_in_every_lane(activation: triode.Activation, order: int) -> None:
     for dtype in DTYPES:
-        for length in (1, 2, 7, 8, 9, 31):
+        for length in (1, 2, 9, 33):
             for position in range(length):
                 x = np.zeros(length, dtype=dtype)
                 x[position] = np.nan
