@@ -61,6 +61,9 @@ PRIMITIVES: dict[str, Primitive] = _table(
 )
 """Every function of the grammar. ``where(condition, a, b)`` and the operators are structure, not primitives."""
 
+VANISH_SLOWLY = frozenset({"cauchy_cdf", "cauchy_pdf", "segment_area", "atan", "asinh", "div"})
+"""Operations whose value may fall to zero only as a power does: times an infinite factor its limit need not be 0."""
+
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _OPERATORS = {"add", "sub", "mul", "div", "neg", "power", "where"}
 _LEAVES = {"constant", "pi", "symbol"}

@@ -120,7 +120,7 @@ class Normalising(Activation):
             raise TriodeError(f"{self.name} takes one input; {len(inputs)} were given (axis goes by keyword)")
         temperature = self.check_temperature(temperature)
         if _is_tensor(inputs[0]):
-            from triode.adapters import torch as adapter
+            from triode.adapters import torch_softmax as adapter
 
             return adapter.normalise(self, inputs[0], axis, temperature, out)
         x, dtype, position = self._rows(inputs[0], axis)
@@ -145,7 +145,7 @@ class Normalising(Activation):
         """
         temperature = self.check_temperature(temperature)
         if _is_tensor(x):
-            from triode.adapters import torch as adapter
+            from triode.adapters import torch_softmax as adapter
 
             return adapter.through_arrays(lambda array: self.jacobian(array, axis, temperature), x)
         rows, dtype, _ = self._rows(x, axis)
@@ -172,7 +172,7 @@ class Normalising(Activation):
         """
         temperature = self.check_temperature(temperature)
         if _is_tensor(x):
-            from triode.adapters import torch as adapter
+            from triode.adapters import torch_softmax as adapter
 
             return adapter.through_arrays(lambda a, b: self.vjp(a, b, axis, temperature), x, gradient)
         rows, dtype, position = self._rows(x, axis)

@@ -42,7 +42,7 @@ HOMES = {
     "ml_dtypes": ("",),
     "llvmlite": ("kernels",),
     "mpmath": ("oracle",),
-    "torch": ("adapters.torch", "adapters.torch_operations", "adapters.torch_operator", "bakeoff"),
+    "torch": ("adapters", "bakeoff"),
     "matplotlib": ("plots", "bakeoff.report"),
     "scipy": ("bakeoff",),
     "sklearn": ("bakeoff",),

@@ -7,15 +7,13 @@ modules are those that PyTorch's users know. What computes is the operator of :m
 from __future__ import annotations
 
 import functools
-import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from triode import catalogue
 from triode.activation import Activation as Formula
-from triode.adapters import torch_operations
-from triode.adapters.torch_operator import FLOATS, apply, key_of
+from triode.adapters.torch_operator import apply, delivered, floating, key_of
 from triode.errors import MissingExtra, TriodeError
 
 try:
@@ -26,7 +24,7 @@ except ImportError:
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from triode.normalising import Normalising
+    pass
 
 
 def evaluate(
@@ -44,7 +42,7 @@ def evaluate(
     key = key_of(activation, training)
     formula = activation.training_form if training and activation.training_form else activation
     reference = next(x for x in inputs if isinstance(x, Tensor))
-    tensors = [_floating(activation.name, x, reference) for x in inputs]
+    tensors = [floating(activation.name, x, reference) for x in inputs]
     if len(tensors) > 1:
         dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
         try:
@@ -69,12 +67,12 @@ def evaluate(
         checked[parameter.name] for parameter in formula.parameters if parameter.name not in names
     ) or (0.0,)
     result = apply(key, ",".join(variables), tuple(names), scalars, *tensors)
-    return _delivered(activation.name, result, out)
+    return delivered(activation.name, result, out)
 
 
 def _parameter(owner: str, name: str, value: Tensor, reference: Tensor) -> Tensor:
     """Return a parameter's tensor as one of the four float types, if it broadcasts against the input."""
-    value = _floating(owner, value, reference)
+    value = floating(owner, value, reference)
     shape, width = reference.shape, value.dim()
     pairs = zip(reversed(value.shape), reversed(shape), strict=False)
     if width > len(shape) or any(size not in (1, wanted) for size, wanted in pairs):
@@ -82,127 +80,6 @@ def _parameter(owner: str, name: str, value: Tensor, reference: Tensor) -> Tenso
             f"{owner}: {name} of shape {tuple(value.shape)} does not broadcast to the input's shape {tuple(shape)}"
         )
     return value
-
-
-def _delivered(name: str, result: Tensor, out: Any) -> Tensor:
-    """Return the result, in ``out`` if given."""
-    if out is None:
-        return result
-    if not isinstance(out, Tensor):
-        raise TriodeError(f"{name}: out= must be a tensor, as the input is; {type(out).__name__} was given")
-    if out.shape != result.shape or out.dtype != result.dtype:
-        given, wanted = f"{out.dtype}{list(out.shape)}", f"{result.dtype}{list(result.shape)}"
-        raise TriodeError(f"{name}: out= is {given}, the result is {wanted}; they must agree")
-    return out.copy_(result)
-
-
-def _floating(name: str, x: Any, reference: Tensor) -> Tensor:
-    try:
-        tensor = x if isinstance(x, Tensor) else torch.as_tensor(x, device=reference.device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TriodeError(f"{name}: an input cannot be read as a tensor of numbers ({error})") from None
-    if tensor.layout is not torch.strided or tensor.is_nested:
-        raise TriodeError(f"{name}: a sparse or nested tensor was given; a dense one was expected")
-    if tensor.dtype in FLOATS:
-        return tensor
-    if tensor.is_complex() or tensor.is_floating_point():
-        raise TriodeError(f"{name}: a {tensor.dtype} tensor cannot be computed with; a real one was expected")
-    return tensor.to(torch.float64)
-
-
-def normalise(
-    activation: Normalising, x: Tensor, axis: int, temperature: float, out: Tensor | None = None
-) -> Tensor:
-    """Return softmax or its logarithm along an axis of a tensor."""
-    x = _floating(activation.name, x, x)
-    if not isinstance(axis, numbers.Integral):
-        raise TriodeError(f"{activation.name}: the axis must be a whole number, not {axis!r:.60}")
-    if x.dim() == 0 or not -x.dim() <= axis < x.dim():
-        raise TriodeError(
-            f"{activation.name}: axis {axis} is not there in a tensor of shape {tuple(x.shape)}"
-        )
-    if x.shape[axis] == 0:
-        raise TriodeError(
-            f"{activation.name}: axis {axis} has no entries (shape {tuple(x.shape)}); at least one was expected"
-        )
-    result = _softmax(x, axis % x.dim() - x.dim(), temperature, activation.logarithm)
-    return _delivered(activation.name, result, out)
-
-
-def through_arrays(function: Callable[..., Any], x: Tensor, *others: Any) -> Tensor:
-    """Return a function of float64 arrays, computed on tensors, as a tensor like the first; it carries no gradient."""
-    arrays = [torch.as_tensor(t).detach().to("cpu", torch.float64).numpy() for t in (x, *others)]
-    return torch.as_tensor(function(*arrays)).to(
-        x.device, x.dtype if x.is_floating_point() else torch.float64
-    )
-
-
-def _softmax(x: Tensor, axis: int, temperature: float, logarithm: bool) -> Tensor:
-    # The compiler (Dynamo) traces no Function with a jvp; it has no use for forward mode either.
-    road: Any = _Normalise if torch.compiler.is_compiling() else _NormaliseEager  # apply has no annotations
-    result: Tensor = road.apply(x, axis, temperature, logarithm)
-    return result
-
-
-class _Normalise(torch.autograd.Function):
-    """Softmax along an axis, its gradient in a form that does not cancel and can be differentiated again."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, axis: int, temperature: float, logarithm: bool) -> Tensor:
-        """Compute in a wider type, round once."""
-        return torch_operations.normalise(x, axis, temperature, logarithm)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep the input."""
-        ctx.options = inputs[1:]
-        ctx.save_for_backward(inputs[0])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return s (g - sum g s) / T, or g - s sum g for the logarithm."""
-        (x,) = ctx.saved_tensors
-        axis, temperature, logarithm = ctx.options
-        wide, g = torch_operations.widened(x), torch_operations.widened(gradients[0])
-        s = _softmax(wide, axis, temperature, False)
-        result = g - s * g.sum(axis, keepdim=True) if logarithm else s * _centred(g, s, wide, axis)
-        return (result * _reciprocal(temperature)).to(x.dtype), None, None, None
-
-
-class _NormaliseEager(_Normalise):
-    """The same with a rule for forward-mode derivatives."""
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep the input, for either direction."""
-        _Normalise.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(inputs[0])
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
-        """Return s (t - sum t s) / T, without the factor s for the logarithm."""
-        (x,) = ctx.saved_tensors
-        axis, temperature, logarithm = ctx.options
-        if tangents[0] is None:
-            return None
-        wide, t = torch_operations.widened(x), torch_operations.widened(tangents[0])
-        s = _softmax(wide, axis, temperature, False)
-        result = _centred(t, s, wide, axis)
-        result = result if logarithm else s * result
-        return (result * _reciprocal(temperature)).to(x.dtype)
-
-
-def _centred(v: Tensor, s: Tensor, x: Tensor, axis: int) -> Tensor:
-    """Return v minus its mean under s; taken relative to v at the largest entry, so that it does not cancel."""
-    relative = v - v.gather(axis, x.detach().argmax(axis, keepdim=True))
-    return relative - (relative * s).sum(axis, keepdim=True)
-
-
-def _reciprocal(temperature: float) -> float:
-    """Return 1 / T, and 0 in either limit, where the function is constant."""
-    return 0.0 if temperature in (0.0, math.inf) else 1.0 / temperature
 
 
 class Activation(nn.Module):
@@ -283,7 +160,7 @@ class Activation(nn.Module):
         inputs = (z,) if u is None else (z, u)
         if self.training and formula.sampled is not None:
             low, high = self.fixed[formula.sampled.low], self.fixed[formula.sampled.high]
-            drawn = torch.empty_like(_floating(formula.name, z, z)).uniform_(low, high)
+            drawn = torch.empty_like(floating(formula.name, z, z)).uniform_(low, high)
             return evaluate(formula, (), inputs, None, {formula.sampled.parameter: drawn}, training=True)
         values: dict[str, Any] = dict(self.fixed)
         for name in self.learned:

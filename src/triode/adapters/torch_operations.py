@@ -10,7 +10,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from triode.expr import Expr, fold, to_float
+from triode.expr import VANISH_SLOWLY, Expr, fold, to_float
 
 
 def _sigmoid(x: Tensor) -> Tensor:
@@ -48,9 +48,6 @@ def _segment_area(x: Tensor) -> Tensor:
     near = x * square * series
     return torch.where(x.abs() < 0.5, near, torch.atan(x) - 1.0 / (x + 1.0 / x))
 
-
-_SLOW = frozenset({"cauchy_cdf", "cauchy_pdf", "segment_area", "atan", "asinh", "div"})
-"""Vanish at infinity only as a power does: their product with an infinite factor has a limit other than zero."""
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "add": lambda a, b: a + b,
@@ -112,7 +109,7 @@ def compose(formula: Expr, values: Mapping[str, Tensor]) -> Tensor:
             return values[str(node.value)]
         if node.op == "power":
             return args[0] ** int(node.value or 0)
-        if node.op == "mul" and any(factor.op in _SLOW for factor in node.args):
+        if node.op == "mul" and any(factor.op in VANISH_SLOWLY for factor in node.args):
             return args[0] * args[1]
         return OPERATIONS[node.op](*args)
 

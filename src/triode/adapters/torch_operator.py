@@ -16,7 +16,7 @@ from typing import Any
 from triode import catalogue
 from triode.activation import Activation
 from triode.adapters import torch_operations
-from triode.errors import MissingExtra
+from triode.errors import MissingExtra, TriodeError
 from triode.kernels import dispatch
 
 try:
@@ -350,3 +350,30 @@ def apply(
 def _joined(variables: str, name: str) -> str:
     """Return the variables with one more, in a fixed order: partial derivatives commute."""
     return ",".join(sorted([*_variables(variables), name], key=lambda text: (text != "z", text)))
+
+
+def delivered(name: str, result: Tensor, out: Any) -> Tensor:
+    """Return the result, in ``out`` if given."""
+    if out is None:
+        return result
+    if not isinstance(out, Tensor):
+        raise TriodeError(f"{name}: out= must be a tensor, as the input is; {type(out).__name__} was given")
+    if out.shape != result.shape or out.dtype != result.dtype:
+        given, wanted = f"{out.dtype}{list(out.shape)}", f"{result.dtype}{list(result.shape)}"
+        raise TriodeError(f"{name}: out= is {given}, the result is {wanted}; they must agree")
+    return out.copy_(result)
+
+
+def floating(name: str, x: Any, reference: Tensor) -> Tensor:
+    """Return an input as a tensor of one of the four float types; integers and booleans become float64."""
+    try:
+        tensor = x if isinstance(x, Tensor) else torch.as_tensor(x, device=reference.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TriodeError(f"{name}: an input cannot be read as a tensor of numbers ({error})") from None
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        raise TriodeError(f"{name}: a sparse or nested tensor was given; a dense one was expected")
+    if tensor.dtype in FLOATS:
+        return tensor
+    if tensor.is_complex() or tensor.is_floating_point():
+        raise TriodeError(f"{name}: a {tensor.dtype} tensor cannot be computed with; a real one was expected")
+    return tensor.to(torch.float64)

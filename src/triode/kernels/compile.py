@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import binding, ir
 
-from triode.expr import COMPARISONS, Expr, postorder, to_float
+from triode.expr import COMPARISONS, VANISH_SLOWLY, Expr, postorder, to_float
 from triode.interval import Interval, enclosures, multiply
 from triode.kernels.compensate import SLOPES, argument
 from triode.kernels.elementary import DECAYING, PLAIN
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _INT32 = ir.IntType(32)
 _POINTER = ir.PointerType()
-# These vanish only in the limit, and slowly: their product with an infinite factor has a limit other than zero.
-_SLOW = {"cauchy_cdf", "cauchy_pdf", "segment_area", "atan", "asinh", "div"}
 _FAR = 1e150  # stands for infinity where a formula is 0 * inf or inf / inf there
 _DECIDED = 1e100  # beyond this a value at _FAR counts as diverged, below its reciprocal as vanished
 
@@ -163,7 +161,7 @@ class Emitter:
 
 
 def _may_vanish(node: Expr, interval: Interval) -> bool:
-    return 0.0 in interval and node.op not in _SLOW
+    return 0.0 in interval and node.op not in VANISH_SLOWLY
 
 
 def _flatten(node: Expr) -> tuple[list[Expr], list[Expr], bool]:
