@@ -489,3 +489,14 @@ def test_positional_options_are_refused_in_a_sentence() -> None:
         triode.TriodeError, match=r"LeakyReLU takes its options by keyword \(alpha, .*0\.1 was given"
     ):
         triode.torch.LeakyReLU(0.1)
+
+
+def test_without_pytorch_one_sentence_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import triode\n"
+        "try: triode.torch\n"
+        "except triode.MissingExtra as error: print(error)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert shown.stdout == "triode.torch needs PyTorch, which is not installed: pip install 'triode[torch]'\n"

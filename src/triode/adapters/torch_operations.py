@@ -7,10 +7,15 @@ import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-import torch
-from torch import Tensor
-
+from triode.errors import MissingExtra
 from triode.expr import VANISH_SLOWLY, Expr, fold, to_float
+
+try:
+    import torch
+except ImportError:
+    raise MissingExtra("PyTorch", "triode.torch", "torch") from None
+
+from torch import Tensor
 
 
 def _sigmoid(x: Tensor) -> Tensor:
