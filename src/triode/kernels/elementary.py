@@ -17,7 +17,7 @@ from triode.kernels import coefficients as table
 from triode.kernels.vector import Vector, clamp, filled, polynomial
 
 _LOG2E = 1.4426950408889634
-# ln 2 in two parts: the first has 32 trailing zero bits, so that k * _LN2_HIGH is exact for |k| < 2^20.
+# ln 2 in two parts: the first has 21 trailing zero bits, so that k * _LN2_HIGH is exact for |k| < 2^21.
 _LN2_HIGH = 0.693147180369123816490
 _LN2_LOW = 1.90821492927058770002e-10
 # Adding 1.5 * 2^52 rounds to an integer and leaves that integer in the low bits of the sum.

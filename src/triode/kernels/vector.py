@@ -14,7 +14,8 @@ from llvmlite import ir
 
 LANES = 32
 """Elements per vector: four AVX-512 registers, eight of AVX2. A polynomial is one long chain of dependent steps, and
-four of them side by side hide the latency: 30 % less time than 8 lanes, on AVX-512 and on AVX2."""
+several side by side hide the latency: 15 to 35 % less time than 8 lanes for the composed functions, on AVX-512
+and on AVX2."""
 
 DOUBLE = ir.DoubleType()
 INT64 = ir.IntType(64)
