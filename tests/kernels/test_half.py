@@ -77,3 +77,13 @@ def test_rounding_is_not_through_float32() -> None:
     got = dispatch.deliver("identity", source, np.dtype(ml_dtypes.bfloat16), None)
     assert float(got[0]) == 1 + 2.0**-7
     assert float(source.astype(np.float32).astype(ml_dtypes.bfloat16)[0]) == 1.0
+
+
+def test_rounding_cannot_carry_a_nan_into_zero_or_infinity() -> None:
+    from triode.kernels import dispatch
+
+    # The bits of a nan may be all ones; adding the rounding bit to them would overflow into the sign.
+    bits = np.array([0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 0x7FF8000000000000], dtype=np.uint64)
+    for dtype in (np.float16, ml_dtypes.bfloat16, np.float32):
+        rounded = dispatch.deliver("identity", bits.view(np.float64), np.dtype(dtype), None)
+        assert np.isnan(rounded.astype(np.float64)).all(), dtype
