@@ -1,5 +1,6 @@
 """The README is executed: its Python, its command lines, and the two commands that `.ci/run` reads from it."""
 
+import inspect
 import re
 import shlex
 import subprocess
@@ -7,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import triode
 from triode.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SLOW = ("bakeoff", "report")
+SLOW = ("bakeoff", "report", "grade")
 
 
 def blocks(language: str) -> list[str]:
@@ -59,6 +61,17 @@ def test_python_example_runs(
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {"__name__": "readme"})  # our own text, not a user's
     assert "Activation" in capsys.readouterr().out
+
+
+def test_the_lines_for_a_cluster_are_three_and_name_what_exists() -> None:
+    (example,) = blocks("py")
+    assert len(example.strip().splitlines()) == 3
+    compile(example, "README.md", "exec")
+    assert "executor" in inspect.signature(triode.bakeoff.run).parameters
+    client = pytest.importorskip("distributed").Client
+    assert "retries" in inspect.signature(client.get_executor).parameters or "kwargs" in str(
+        inspect.signature(client.get_executor)
+    )
 
 
 @pytest.mark.parametrize("line", [line for line in cli_lines() if line.split()[1] not in SLOW])

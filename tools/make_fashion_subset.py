@@ -43,9 +43,9 @@ def subset(source: Path) -> dict[str, npt.NDArray[np.generic]]:
     full = read_fashion_mnist(source)
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for offset, (part, per_class) in enumerate(PER_CLASS.items()):
-        labels = getattr(full, f"{part}_labels")
+        labels = getattr(full, f"{part}_targets")
         index = pick(labels, per_class, SEED + offset)
-        arrays[f"{part}_images"] = getattr(full, f"{part}_images")[index]
+        arrays[f"{part}_images"] = getattr(full, f"{part}_inputs").reshape(len(labels), -1)[index]
         arrays[f"{part}_labels"] = labels[index]
         arrays[f"{part}_index"] = index.astype(np.uint16)
     return arrays

@@ -1,8 +1,8 @@
 """Triode: the workbench for activation functions.
 
 ``triode.gelu(x)`` computes; ``triode.gelu.derivative(x)`` differentiates; ``triode.torch`` holds PyTorch modules;
-``triode.bakeoff`` compares. Importing this package imports NumPy and nothing heavier: everything else is loaded
-when it is first used.
+``triode.analysis`` predicts; ``triode.bakeoff`` compares. Importing this package imports NumPy and nothing heavier:
+everything else is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from triode.errors import MissingExtra, TriodeError
 from triode.parse import FormulaError, parse
 
 if TYPE_CHECKING:
+    from triode import analysis as analysis
     from triode import bakeoff as bakeoff
 
 __version__ = "0.1.0"
@@ -34,7 +35,12 @@ __all__ = [
     "parse",
 ]
 
-_ROOMS = {"torch": "triode.adapters.torch", "bakeoff": "triode.bakeoff", "plots": "triode.plots"}
+_ROOMS = {
+    "analysis": "triode.analysis",
+    "torch": "triode.adapters.torch",
+    "bakeoff": "triode.bakeoff",
+    "plots": "triode.plots",
+}
 
 
 def __getattr__(name: str) -> Any:

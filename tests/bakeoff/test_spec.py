@@ -10,25 +10,52 @@ from typing import Any
 
 import pytest
 
-from triode.bakeoff.plan import Trial, plan
+from triode.bakeoff.plan import Trial
+from triode.bakeoff.protocol import wanted
+from triode.bakeoff.setting import Setting
 from triode.bakeoff.spec import CHAPTER_SEVEN, Spec, split_activations
 from triode.errors import TriodeError
 
 OTHER: dict[str, Any] = {
     "activations": ("mish", "square=z * z"),
+    "baseline": "square",
     "dataset": "digits",
+    "task": "classification",
+    "context": 32,
+    "model": "residual-mlp",
     "hidden": (20, 10),
+    "normalisation": "batch",
+    "normalise": "after",
+    "dropout": 0.1,
+    "feed_forward": "gated",
+    "learn": True,
     "seeds": 5,
+    "target": 0.8,
     "epochs": 7,
     "batch_size": 64,
-    "learning_rate": 0.003,
+    "learning_rate": 0.004,
+    "weight_decay": 0.01,
     "optimizer": "sgd",
     "validation_share": 0.25,
     "initialisation": "he",
+    "protocol": "chapter",
+    "tuner": "optuna",
+    "learning_rates": (0.002, 0.02),
+    "weight_decays": (0.0, 0.1),
+    "tuning_trials": 6,
+    "tuning_seeds": 2,
+    "tuning_epochs": 3,
     "data_dir": Path("somewhere"),
+    "device": "cpu",
     "jobs": 3,
+    "stack": 2,
+    "attempts": 4,
+    "dask": "local:2",
+    "track": "tensorboard",
+    "live": True,
     "out": Path("elsewhere"),
 }
+SETTING = {f.name for f in dataclasses.fields(Setting)}
 
 
 def test_the_default_is_the_chapters_bake_off() -> None:
@@ -37,6 +64,17 @@ def test_the_default_is_the_chapters_bake_off() -> None:
     assert spec.hidden == (512, 256, 128, 64)
     assert (spec.seeds, spec.batch_size, spec.learning_rate, spec.optimizer) == (3, 128, 1e-3, "adam")
     assert spec.train_size == 8500
+    assert (spec.baseline, spec.protocol, spec.initialisation) == ("relu", "tuned", "critical")
+    assert Spec(protocol="chapter").initialisation == "pytorch"
+    assert Spec(protocol="chapter", initialisation="he").initialisation == "he"
+    assert Spec(activations=("mish", "gelu")).baseline == "mish"
+    assert Spec(activations=("mish", "silu"), baseline="swish").baseline == "swish"
+
+
+def test_each_model_has_widths_of_its_own() -> None:
+    assert Spec(model="cnn").hidden == (16, 32, 64)
+    assert Spec(model="mynets:small").hidden == (512, 256, 128, 64)
+    assert Spec(model="cnn", hidden=(8,)).hidden == (8,)
 
 
 def test_names_resolve_aliases() -> None:
@@ -56,7 +94,20 @@ def test_names_resolve_aliases() -> None:
         ({"dataset": "fashion"}, ["'fashion'", "did you mean 'fashion-"]),
         ({"optimizer": "adan"}, ["did you mean 'adam'"]),
         ({"initialisation": "pytorh"}, ["did you mean 'pytorch'"]),
-        ({"hidden": ()}, ["hidden"]),
+        ({"hidden": 512}, ["hidden = 512"]),
+        ({"model": "resnet"}, ["'resnet'", "module:factory"]),
+        ({"task": "regresion"}, ["did you mean 'regression'"]),
+        ({"baseline": "gelu", "activations": ("relu", "tanh")}, ["baseline = 'gelu'", "relu, tanh"]),
+        ({"activations": ("no_such_module:Thing",)}, ["no_such_module", "cannot be imported"]),
+        ({"activations": ("math:pi",)}, ["math:pi is float"]),
+        ({"activations": ("math:gammma",)}, ["math has no gammma", "did you mean 'gamma'"]),
+        ({"learning_rates": ()}, ["learning_rates is empty"]),
+        ({"learning_rates": (0.1, 0.1)}, ["a number twice"]),
+        ({"learning_rates": (0.1, -1)}, ["learning_rates = -1"]),
+        ({"dropout": 1.0}, ["dropout = 1.0"]),
+        ({"track": "tensorbord"}, ["did you mean 'tensorboard'"]),
+        ({"learn": "yes"}, ["learn = 'yes'"]),
+        ({"attempts": 0}, ["attempts = 0"]),
         ({"hidden": (512, 0)}, ["holds 0"]),
         ({"hidden": (512, 2.5)}, ["2.5"]),
         ({"hidden": (8,) * 201}, ["201 layers"]),
@@ -120,31 +171,36 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         Spec.from_toml(tmp_path / "binary.toml")
 
 
-@pytest.mark.parametrize("name", sorted(OTHER))
+def first(fingerprint: str = "data", **values: Any) -> Trial:
+    """The first trial of a bake-off under the chapter's protocol."""
+    return wanted(
+        Spec(**({"protocol": "chapter", "batch_size": 32, "initialisation": "lecun"} | values)),
+        fingerprint,
+        {},
+    )[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(OTHER) - {"protocol"}))
 def test_a_key_names_what_is_computed_and_nothing_else(name: str) -> None:
-    base = plan(Spec(), "data")[0]
-    changed = plan(Spec(**({name: OTHER[name]} | ({"batch_size": 64} if name == "dataset" else {}))), "data")[
-        0
-    ]
-    if name == "dataset":
-        base = plan(Spec(batch_size=64), "data")[0]
-    decides = {f.name: f.metadata["decides"] for f in dataclasses.fields(Spec)}[name]
+    changed = {name: OTHER[name]} | ({"activations": OTHER["activations"]} if name == "baseline" else {})
+    same = {"activations": OTHER["activations"]} if name == "baseline" else {}
     # More seeds are more trials: the trials there were stay what they are.
-    assert (changed.key != base.key) == (decides and name != "seeds")
+    assert (first(**changed).key != first(**same).key) == (name in SETTING or name == "activations")
 
 
 def test_keys_know_the_data_and_the_formula() -> None:
-    base = plan(Spec(), "data")[0]
-    assert plan(Spec(), "other data")[0].key != base.key
+    base = first()
+    assert first("other data").key != base.key
     assert dataclasses.replace(base, formula="tanh(z)").key != base.key
+    assert dataclasses.replace(base, purpose="tune").key != base.key
     assert Trial.from_plain(base.to_plain()) == base
-    with pytest.raises(TriodeError, match="another version"):
-        Trial.from_plain(base.to_plain() | {"more": 1})
+    for more in ({"more": 1}, {"setting": base.setting.plain() | {"more": 1}}):
+        with pytest.raises(TriodeError, match="another version"):
+            Trial.from_plain(base.to_plain() | more)
 
 
 def test_aliases_and_spacing_do_not_make_another_trial() -> None:
-    one, other = (plan(Spec(activations=(text,)), "data")[0] for text in ("silu", "swish"))
-    assert one.key == other.key
+    assert first(activations=("silu",)).key == first(activations=("swish",)).key
 
 
 def test_activations_split_at_commas_outside_parentheses() -> None:

@@ -1,14 +1,18 @@
-"""Intervals and tests against SciPy and against values worked by hand."""
+"""Means, paired differences and every pair compared, against SciPy and against values worked by hand."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from scipy import stats as reference
 
-from triode.bakeoff.stats import compare, holm, mean_interval, paired_difference
+from triode.bakeoff.stats import compare, holm, interquartile_mean, mean_interval, paired_difference
+from triode.errors import TriodeError
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 200])
@@ -60,8 +64,66 @@ def test_equal_differences_are_no_proof() -> None:
     assert same.p_value == 0.25  # the sign test's for three, where the t test would say 0
     assert paired_difference([0.8, 0.9], [0.8, 0.9]).p_value == 1.0
     assert math.isnan(paired_difference([0.8], [0.7]).p_value)
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(TriodeError, match="one length"):
         paired_difference([1.0, 2.0], [1.0])
+
+
+def test_seeds_that_diverged_do_not_make_equal_differences_a_proof() -> None:
+    # The tolerance for "all equal" must not be taken from the values left out.
+    a, b = [0.8700, 0.8710, 0.8650, math.nan, math.inf], [0.8695, 0.8705, 0.8645, 0.5, math.inf]
+    difference = paired_difference(a, b)
+    assert (difference.n, difference.p_value) == (3, 0.25)
+    assert paired_difference([1e300, 1.0, 1.1], [-math.inf, 0.9, 0.9]).mean == pytest.approx(0.15)
+
+
+def test_a_paired_difference_changes_sign_with_its_order_and_forgets_that_of_the_seeds() -> None:
+    a, b = np.random.default_rng(8).normal(size=(2, 6))
+    one, other = paired_difference(a, b), paired_difference(b, a)
+    assert (one.mean, one.low, one.high) == pytest.approx((-other.mean, -other.high, -other.low))
+    assert one.p_value == pytest.approx(other.p_value)
+    moved = paired_difference(a[::-1], b[::-1])
+    assert (moved.mean, moved.p_value) == pytest.approx((one.mean, one.p_value))
+
+
+def middle_half_by_pieces(values: list[float]) -> float:
+    """Every value written four times, so that a quarter of them is a whole number to cut."""
+    pieces = sorted(values * 4)
+    kept = pieces[len(values) : -len(values)]
+    return math.fsum(kept) / len(kept)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 9, 13])
+def test_interquartile_mean_is_the_middle_half_cut_into_pieces(n: int) -> None:
+    values = [float(v) for v in np.random.default_rng(n).normal(-3.0, 2.0, n)]
+    assert interquartile_mean(values) == pytest.approx(middle_half_by_pieces(values), rel=1e-13)
+
+
+@pytest.mark.parametrize("n", [4, 8, 40])
+def test_interquartile_mean_is_scipys_trimmed_mean_where_a_quarter_is_whole(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=n)
+    assert interquartile_mean(values) == pytest.approx(float(reference.trim_mean(values, 0.25)), rel=1e-12)
+
+
+def test_interquartile_mean_by_hand_and_of_little() -> None:
+    assert interquartile_mean([0.0, 6.0, 12.0]) == 6.0
+    assert interquartile_mean([0.0, 0.0, 6.0]) == 1.0  # weights 1/6, 2/3, 1/6
+    # Weights 0.3, 0.4, 0.3 on the middle three.
+    assert interquartile_mean([0.0, 0.0, 0.0, 10.0, 99.0]) == pytest.approx(3.0)
+    assert interquartile_mean([0.0, 0.0, 10.0, 10.0, 99.0]) == pytest.approx(7.0)
+    assert interquartile_mean([2.0, 5.0]) == 3.5
+    assert interquartile_mean([7.0]) == 7.0
+    assert math.isnan(interquartile_mean([]))
+    assert math.isnan(interquartile_mean([math.nan, math.inf]))
+    assert interquartile_mean([1.0, math.nan, 2.0, -math.inf, 4.0]) == interquartile_mean([4.0, 1.0, 2.0])
+    assert interquartile_mean([0.1] * 7) == 0.1  # exactly: weights that miss 1 by a bit would show
+
+
+def test_interquartile_mean_does_not_see_the_order_or_one_odd_run() -> None:
+    values = [3.0, -1.0, 2.0, 5.0, 0.0]
+    assert {interquartile_mean(list(p)) for p in itertools.permutations(values)} == {
+        interquartile_mean(values)
+    }
+    assert interquartile_mean([*values[:3], 1e6, 0.0]) == interquartile_mean(values)
 
 
 def test_holm_by_hand() -> None:
@@ -108,10 +170,41 @@ def test_compare_pairs_seeds_by_their_number() -> None:
     assert difference.mean == pytest.approx(0.05)
 
 
+def test_compare_tests_every_pair_against_scipy() -> None:
+    values = matrix()
+    found = compare(values)
+    p_values = [
+        reference.ttest_rel(list(values[pair.a].values()), list(values[pair.b].values())).pvalue
+        for pair in found.pairs
+    ]
+    assert [pair.difference.p_value for pair in found.pairs] == pytest.approx(p_values, rel=1e-9)
+    assert [pair.p_corrected for pair in found.pairs] == pytest.approx(holm(p_values), rel=1e-9)
+
+
+def test_compare_of_losses_is_compare_of_their_negatives() -> None:
+    negated = {name: {s: -v for s, v in row.items()} for name, row in matrix().items()}
+    up, down = compare(matrix()), compare(negated, larger_is_better=False)
+    assert up.ranking == down.ranking
+    assert [p.p_corrected for p in up.pairs] == pytest.approx([p.p_corrected for p in down.pairs])
+    assert up.rivals == down.rivals
+
+
 def test_compare_with_losses_one_seed_and_nothing() -> None:
     losses = compare({"high": {0: 2.0}, "low": {0: 1.0}, "gone": {0: math.nan}}, larger_is_better=False)
     assert losses.ranking == ("low", "high", "gone")
     assert losses.best == "low"
     assert not losses.significant
-    with pytest.raises(ValueError, match="nothing to compare"):
+    with pytest.raises(TriodeError, match="nothing to compare"):
         compare({})
+
+
+def test_statistics_load_no_library_that_takes_a_second() -> None:
+    code = (
+        "import sys, triode.bakeoff.stats as s\n"
+        "assert 'scipy' not in sys.modules, 'on import'\n"
+        "s.against({'a': {0: 1.0, 1: 2.0}, 'b': {0: 2.0, 1: 2.5}}, 'a').ties[0].more_seeds\n"
+        "assert 'scipy.special' in sys.modules, 'nothing was computed'\n"
+        "assert 'scipy.stats' not in sys.modules, 'on use'\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -20,7 +20,7 @@ from triode.cli import main
 from triode.cli._app import commands, examples
 
 CURATED = tuple(name for name in triode.names() if is_curated(name))
-TRAINING = ("bakeoff", "report")
+TRAINING = ("bakeoff", "report", "grade")
 
 
 def all_examples() -> list[str]:
@@ -340,7 +340,8 @@ def test_report_says_by_its_status_that_trials_are_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     size = ["--activations", "relu", "--hidden", "8", "--seeds", "2", "--epochs", "1", "--jobs", "1"]
-    assert main(["bakeoff", *size, "--dataset", "digits", "--out", "small"]) == 0
+    chapter = ["--protocol", "chapter", "--dataset", "digits", "--out", "small"]
+    assert main(["bakeoff", *size, *chapter]) == 0
     result = next((tmp_path / "small" / "trials").rglob("result.json"))
     result.unlink()
     assert main(["report", "small"]) == 1

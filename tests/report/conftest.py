@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,12 +36,6 @@ def page(results: Results) -> Path:
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report whose names and texts try to become markup, script, a path of Vega, or mathematics of Matplotlib."""
-    honest = made_up.results(tmp_path_factory.mktemp("hostile"), ("relu", "gelu"), epochs=2)
-    names = dict(zip(("relu", "gelu"), made_up.HOSTILE, strict=True))
-    trials = tuple(
-        replace(t, activation=names[t.activation], specification=f"{names[t.activation]}=z")
-        for t in honest.trials
-    )
-    environment = {**honest.environment, "cpu": made_up.HOSTILE[0]}
-    return report.write(made_up.Renamed(honest.directory, honest.spec, trials, environment))
+    """A report whose names and texts try to become markup, script, a path of Vega, mathematics or TeX."""
+    honest = made_up.results(tmp_path_factory.mktemp("hostile"), ("relu", "gelu"), epochs=2, hidden=(16, 8))
+    return report.write(made_up.hostile(honest))

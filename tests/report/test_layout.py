@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
@@ -86,8 +87,18 @@ def test_colours_and_texts_stand_out_from_the_page(theme: str, colours: tuple[st
         ("muted", "page"),
         ("accent", "soft"),
         ("warn", "warn-soft"),
+        ("good", "soft"),
+        ("good", "card"),
+        ("bad", "soft"),
+        ("bad", "card"),
     ):
         assert contrast(palette.THEMES[theme][text], palette.THEMES[theme][ground]) >= 4.5
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_more_is_lighter_on_the_scale_of_heat_maps(sight: str) -> None:
+    lightness = [float(oklab(SIGHT[sight] @ linear(colour))[0]) for colour in palette.HEAT]
+    assert all(b - a > 0.03 for a, b in itertools.pairwise(lightness))
 
 
 def test_an_activation_keeps_its_colour_whoever_else_is_there() -> None:
@@ -127,20 +138,16 @@ def test_logarithmic_ticks_are_round_and_inside() -> None:
         assert all(domain[0] <= tick <= domain[1] for tick in ticks)
 
 
-def test_a_deep_network_shows_six_layers_and_its_table_all() -> None:
+def test_a_deep_network_has_every_layer_in_chart_and_table() -> None:
     deep = made_up.results(Path("nowhere"), ("relu", "gelu"), hidden=(32,) * 30, epochs=2)
-    dead = next(chart for chart in charts(summarise(deep)) if chart.id == "dead")
-    assert [panel.title for panel in dead.panels][::5] == [
-        "Hidden layer 1 (32 units)",
-        "Hidden layer 30 (32 units)",
-    ]
-    assert len(dead.panels) == 6
-    assert len(dead.table.columns) == 2 + 30
+    shown = {chart.id: chart for chart in charts(summarise(deep))}
+    assert {row["x"] for row in shown["dead"].panels[1].rows} == set(range(1, 31))
+    assert {row["y"] for row in shown["gradients"].panels[0].rows} == set(range(1, 32))
+    assert len(shown["dead"].table.columns) == 2 + 30
+    assert not shown["layers"].panels[0].points  # thirty points a line would be a caterpillar
 
 
 def test_gradients_of_exactly_zero_are_said_and_kept_in_the_table() -> None:
-    from dataclasses import replace
-
     made = made_up.results(Path("nowhere"), ("relu", "gelu"), epochs=2)
     dead = tuple(
         replace(t, epochs=tuple(replace(r, gradient_norm=(0.0,) * 5) if r.epoch else r for r in t.epochs))
@@ -148,10 +155,46 @@ def test_gradients_of_exactly_zero_are_said_and_kept_in_the_table() -> None:
         else t
         for t in made.trials
     )
-    chart = next(c for c in charts(summarise(replace(made, trials=dead))) if c.id == "gradients")
-    assert "10 points with a norm of exactly 0" in chart.caption
-    assert {row["activation"] for panel in chart.panels for row in panel.rows} == {"gelu"}
-    assert any(row[0] == "relu" and row[2] == 0.0 for row in chart.table.rows)
+    shown = {chart.id: chart for chart in charts(summarise(replace(made, trials=dead)))}
+    lines = shown["layers"]
+    assert "10 points with a norm of exactly 0" in lines.caption
+    assert {row["activation"] for panel in lines.panels for row in panel.rows} == {"gelu"}
+    assert any(row[0] == "relu" and row[2] == 0.0 for row in lines.table.rows)
+    heat = shown["gradients"]
+    assert "Grey cells: a norm of exactly 0." in heat.caption
+    assert {row["value"] for row in heat.panels[0].rows} == {None}
+    assert heat.panels[0].domain[0] > 0
+
+
+def test_a_gradient_that_vanishes_beyond_the_smallest_float_still_has_an_axis() -> None:
+    made = made_up.results(Path("nowhere"), ("relu", "gelu"), epochs=1)
+    tiny = tuple(
+        replace(
+            t, epochs=(t.epochs[0], replace(t.epochs[1], gradient_norm=(5e-324, 1e-200, 1e-100, 1.0, 1e200)))
+        )
+        for t in made.trials
+    )
+    shown = {chart.id: chart for chart in charts(summarise(replace(made, trials=tiny)))}
+    low, high = shown["layers"].panels[0].domain
+    assert 0 <= low < high < float("inf")
+    assert shown["gradients"].panels[0].domain[1] <= 1e200
+
+
+def test_an_activation_that_never_reaches_the_target_says_so() -> None:
+    made = made_up.results(Path("nowhere"), ("relu", "sigmoid"), epochs=4)
+    shown = next(chart for chart in charts(summarise(made)) if chart.id == "speed")
+    assert [row["label"] for row in shown.panels[0].outside] == ["never ▶"]
+    assert "Never: not in half of the seeds." in shown.caption
+    assert [row[1] for row in shown.table.rows if row[0] == "sigmoid"] == [float("inf")]
+
+
+def test_a_given_target_is_used_as_it_is() -> None:
+    made = made_up.results(Path("nowhere"), ("relu", "gelu"), target=0.5, epochs=4)
+    summary = summarise(made)
+    assert summary.target == 0.5
+    trial = summary.arm("relu").trials[0]
+    first = next(r.epoch for r in trial.epochs if r.validation_accuracy >= 0.5)
+    assert summary.times(summary.arm("relu"))[trial.seed] == first
 
 
 def test_a_report_without_any_trial_can_be_written(tmp_path: Path) -> None:

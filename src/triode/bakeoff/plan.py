@@ -1,17 +1,20 @@
-"""Trials: a specification taken apart into the networks to train, each named by a hash of what it computes."""
+"""Trials: one network to train, named by a hash of everything that decides its numbers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
-from triode.bakeoff.spec import Spec
+from triode.bakeoff.contestants import Contestant, contestant
+from triode.bakeoff.setting import Setting
 from triode.errors import TriodeError
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when a change of the code changes what a trial computes: stored trials then stand in for nothing new."""
+_DEFAULTS = {f.name: f.default for f in fields(Setting)} | {"hidden": []}
 
 
 @dataclass(frozen=True)
@@ -23,53 +26,50 @@ class Trial:
     formula: str
     """The formula and the defaults behind the name: a name that comes to mean something else is another trial."""
     seed: int
-    dataset: str
+    purpose: str
+    """`tune` or `final`."""
     fingerprint: str
-    hidden: tuple[int, ...]
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    optimizer: str
-    validation_share: float
-    initialisation: str
+    """Of the data."""
+    setting: Setting
+
+    @cached_property
+    def key(self) -> str:
+        """First 20 hexadecimal digits of the SHA-256 of the trial as canonical JSON.
+
+        Settings that have their default are left out of it, so that a new kind of setting renames no stored trial.
+        """
+        plain = self.to_plain()
+        changed = {name: value for name, value in plain["setting"].items() if value != _DEFAULTS[name]}
+        text = json.dumps([FORMAT, plain | {"setting": changed}], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     @property
-    def key(self) -> str:
-        """First 20 hexadecimal digits of the SHA-256 of the trial as canonical JSON."""
-        text = json.dumps([FORMAT, self.to_plain()], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+    def contestant(self) -> Contestant:
+        """The activation, rebuilt from its text."""
+        return contestant(self.specification)
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training examples."""
+        return self.setting.epochs
 
     def to_plain(self) -> dict[str, Any]:
         """Values that JSON holds."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return plain | {"hidden": list(self.hidden)}
+        return plain | {"setting": self.setting.plain()}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Trial:
         """The trial back from `to_plain`."""
         known = {f.name for f in fields(cls)}
-        if set(plain) != known:
+        if set(plain) != known or set(plain["setting"]) - set(_DEFAULTS):
             raise TriodeError(
                 f"a trial has the fields {sorted(known)}, not {sorted(plain)}: another version wrote it."
             )
-        return cls(**(plain | {"hidden": tuple(plain["hidden"])}))
+        chosen = plain["setting"] | {"hidden": tuple(plain["setting"]["hidden"])}
+        return cls(**(plain | {"setting": Setting(**chosen)}))
 
 
-def plan(spec: Spec, fingerprint: str) -> tuple[Trial, ...]:
-    """The trials of `spec` on the data with this fingerprint: activation by activation, seed by seed."""
-    from triode.catalogue import get, specification
-
-    shared = spec.decisive()
-    del shared["activations"], shared["seeds"]
-    trials: list[Trial] = []
-    for text in spec.activations:
-        activation = get(text)
-        defaults = "".join(f"; {name}={value!r}" for name, value in sorted(activation.defaults().items()))
-        named = shared | {
-            "activation": activation.name,
-            "specification": specification(activation),
-            "formula": f"{activation.formula}{defaults}",
-            "fingerprint": fingerprint,
-        }
-        trials += (Trial(seed=seed, **named) for seed in range(spec.seeds))
-    return tuple(trials)
+def make_trial(who: Contestant, seed: int, purpose: str, fingerprint: str, chosen: Setting) -> Trial:
+    """The trial of one contestant with one seed."""
+    return Trial(who.name, who.specification, who.formula, seed, purpose, fingerprint, chosen)

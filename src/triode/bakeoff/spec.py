@@ -5,33 +5,37 @@ Importing this module imports no framework, so `triode bakeoff --help` is quick.
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from triode.bakeoff.contestants import Contestant, contestant
+from triode.bakeoff.setting import (
+    GROUPS,
+    TRAIN_SIZES,
+    Setting,
+    number,
+    one_of,
+    path,
+    setting,
+    split_sizes,
+    whole,
+)
 from triode.errors import TriodeError, nearest
 
-TRAIN_SIZES = {"fashion-subset": 10_000, "fashion-mnist": 60_000, "mnist": 60_000, "digits": 1_497}
-"""Number of examples in the training part (the validation share included) of each dataset."""
-OPTIMIZERS = ("adam", "sgd")
-INITIALISATIONS = ("pytorch", "he", "glorot")
 CHAPTER_SEVEN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "swish")
-
-
-def _setting(default: Any, summary: str, *, decides: bool = True) -> Any:
-    """A field with its help text; `decides` says whether it changes *what* is computed, or only where and how."""
-    return field(default=default, metadata={"help": summary, "decides": decides})
+TRACKERS = ("tensorboard", "mlflow")
 
 
 @dataclass(frozen=True)
-class Spec:
+class Spec(Setting):
     """What a bake-off compares, on which data, with which network, and where the results go.
 
     Every field has a default, and the defaults are a whole bake-off: the chapter's seven activations in its five-layer
-    network on a real subset of Fashion-MNIST. Fields are checked at construction, before anything runs.
+    network on a real subset of Fashion-MNIST, each with a learning rate of its own. Fields are checked at construction,
+    before anything runs. The fields of `Setting` decide what one training computes.
 
     Raises `TriodeError` (a `ValueError`) with one sentence for a value that cannot be run.
 
@@ -39,93 +43,137 @@ class Spec:
     (512, 256, 128, 64)
     """
 
-    activations: tuple[str, ...] = _setting(
+    activations: tuple[str, ...] = setting(
         CHAPTER_SEVEN,
-        "Activations to compare, separated by commas: catalogue names, or name=formula for your own.",
+        "What is compared",
+        "Activations to compare, separated by commas: catalogue names, name=formula for your own, or module:object.",
     )
-    dataset: str = _setting(
-        "fashion-subset",
-        "fashion-subset (10,000 + 2,000 real images, comes with Triode), fashion-mnist (60,000 + 10,000), mnist "
-        "(from --data-dir) or digits (from scikit-learn).",
+    baseline: str = setting(
+        "",
+        "What is compared",
+        "The activation that the others are compared with; empty: relu if it takes part, else the first.",
     )
-    hidden: tuple[int, ...] = _setting((512, 256, 128, 64), "Widths of the hidden layers, input side first.")
-    seeds: int = _setting(3, "Number of seeds: each activation is trained once with each of seeds 0 to N-1.")
-    epochs: int = _setting(12, "Passes over the training examples.")
-    batch_size: int = _setting(128, "Examples in one optimiser step.")
-    learning_rate: float = _setting(1e-3, "Step size of the optimiser.")
-    optimizer: str = _setting("adam", "adam, or sgd (momentum 0.9).")
-    validation_share: float = _setting(
-        0.15, "Share of the training part held out for validation; the test part is used once, at the end."
+    seeds: int = setting(
+        3, "What is compared", "Number of seeds: each activation is trained once with each of seeds 0 to N-1."
     )
-    initialisation: str = _setting(
-        "pytorch", "Initial weights: pytorch (the default of nn.Linear), he (normal) or glorot (uniform)."
+    target: float = setting(
+        0.0,
+        "What is compared",
+        "Validation accuracy (or loss) whose first reaching is timed; 0: what the baseline reaches in the middle seed "
+        "at nine tenths of its way.",
     )
-    data_dir: Path | None = _setting(  # noqa: RUF009 - a dataclasses.field
-        None, "Folder to look in for dataset files first.", decides=False
+    protocol: str = setting(
+        "tuned",
+        "Protocol",
+        "tuned: each activation gets the same number of trials to find its learning rate, judged on validation data, "
+        "then fresh seeds; chapter: one rate for all.",
     )
-    jobs: int = _setting(
-        0, "Trials that run at the same time; 0 means one for each processor.", decides=False
+    tuner: str = setting(
+        "grid", "Protocol", "grid: every rate of learning_rates; optuna: tuning_trials drawn between them."
     )
-    out: Path = _setting(  # noqa: RUF009 - a dataclasses.field, and the Path in it never changes
-        Path("bakeoff"), "Directory of the results; a second start finishes what is missing.", decides=False
+    learning_rates: tuple[float, ...] = setting(
+        (3e-4, 1e-3, 3e-3), "Protocol", "Learning rates to try for each activation."
+    )
+    weight_decays: tuple[float, ...] = setting(
+        (), "Protocol", "Weight decays to try with each rate; empty: weight_decay alone."
+    )
+    tuning_trials: int = setting(8, "Protocol", "Trials of each activation with the tuner optuna.")
+    tuning_seeds: int = setting(1, "Protocol", "Seeds of each tuning trial; they are not used again.")
+    tuning_epochs: int = setting(0, "Protocol", "Epochs of a tuning trial; 0: as many as in the final ones.")
+    data_dir: Path | None = setting(  # noqa: RUF009 - a dataclasses.field
+        None, "Where and how", "Folder to look in for dataset files first."
+    )
+    device: str = setting("cpu", "Where and how", "cpu, cuda, or auto: cuda where there is one.")
+    jobs: int = setting(
+        0, "Where and how", "Trials that run at the same time; 0 means one for each processor."
+    )
+    stack: int = setting(
+        0, "Where and how", "Trials trained as one, in batched matrix products; 0: chosen by measurement."
+    )
+    attempts: int = setting(2, "Where and how", "How often a trial that raises is tried in all.")
+    dask: str = setting(
+        "", "Where and how", "Address of a Dask scheduler, or local:4 for four workers here; empty: no Dask."
+    )
+    track: str = setting(
+        "", "Where and how", "Also write to tensorboard, mlflow, or both, separated by a comma."
+    )
+    live: bool = setting(False, "Where and how", "Show a table of all activations while they train.")
+    out: Path = setting(  # noqa: RUF009 - a dataclasses.field, and the Path in it never changes
+        Path("bakeoff"), "Where and how", "Directory of the results; a second start finishes what is missing."
     )
 
     def __post_init__(self) -> None:
+        if self.protocol == "chapter" and self.initialisation == "auto":
+            object.__setattr__(self, "initialisation", "pytorch")
+        super().__post_init__()
         object.__setattr__(self, "activations", _strings("activations", self.activations))
-        object.__setattr__(self, "hidden", _widths(self.hidden))
-        for name in ("seeds", "epochs", "batch_size", "jobs"):
-            _whole(name, getattr(self, name), least=0 if name == "jobs" else 1)
+        for name in ("learning_rates", "weight_decays"):
+            object.__setattr__(
+                self, name, _numbers(name, getattr(self, name), closed=name == "weight_decays")
+            )
         for name, choices in (
-            ("dataset", tuple(TRAIN_SIZES)),
-            ("optimizer", OPTIMIZERS),
-            ("initialisation", INITIALISATIONS),
+            ("protocol", ("tuned", "chapter")),
+            ("tuner", ("grid", "optuna")),
         ):
-            _one_of(name, getattr(self, name), choices)
-        object.__setattr__(self, "learning_rate", _number("learning_rate", self.learning_rate, 0.0, math.inf))
-        object.__setattr__(
-            self, "validation_share", _number("validation_share", self.validation_share, 0.0, 1.0)
-        )
+            one_of(name, getattr(self, name), choices)
+        if self.protocol == "tuned" and not self.learning_rates:
+            raise TriodeError("learning_rates is empty: name at least one, or choose --protocol chapter.")
+        for name, least in (
+            ("seeds", 1), ("tuning_trials", 1), ("tuning_seeds", 1), ("tuning_epochs", 0), ("jobs", 0), ("stack", 0),
+            ("attempts", 1),
+        ):  # fmt: skip
+            whole(name, getattr(self, name), least)
+        object.__setattr__(self, "target", number("target", self.target, 0.0, float("inf"), closed=True))
         if self.data_dir is not None:
-            object.__setattr__(self, "data_dir", _path("data_dir", self.data_dir))
-        object.__setattr__(self, "out", _path("out", self.out))
-        check_sizes(self, TRAIN_SIZES[self.dataset])
+            object.__setattr__(self, "data_dir", path("data_dir", self.data_dir))
+        object.__setattr__(self, "out", path("out", self.out))
+        for name in ("baseline", "device", "dask", "track"):
+            if not isinstance(getattr(self, name), str):
+                raise TriodeError(f"{name} = {getattr(self, name)!r} is not text.")
+        for name in self.trackers:
+            one_of("track", name, TRACKERS)
         self._check_activations()
 
     def _check_activations(self) -> None:
-        from triode.catalogue import get
-
         if not self.activations:
             raise TriodeError("activations is empty: name at least one, for example relu.")
         seen: dict[str, str] = {}
         for text in self.activations:
-            activation = get(text)
-            if activation.kind != "elementwise":
+            name = contestant(text).name
+            if name in seen:
                 raise TriodeError(
-                    f"{activation.name} is {activation.kind}: the network's hidden layers need an activation of one "
-                    "number, such as gelu."
+                    f"activations holds {name} twice (as {seen[name]!r} and as {text!r}); name each once."
                 )
-            if activation.name in seen:
+            seen[name] = text
+        if self.baseline:
+            name = contestant(self.baseline).name
+            if name not in seen:
                 raise TriodeError(
-                    f"activations holds {activation.name} twice (as {seen[activation.name]!r} and as {text!r}); "
-                    "name each once."
+                    f"baseline = {self.baseline!r} takes no part: activations holds {', '.join(seen)}."
                 )
-            seen[activation.name] = text
+            object.__setattr__(self, "baseline", name)
+        else:
+            object.__setattr__(self, "baseline", "relu" if "relu" in seen else next(iter(seen)))
+
+    @property
+    def contestants(self) -> tuple[Contestant, ...]:
+        """What takes part, in order."""
+        return tuple(contestant(text) for text in self.activations)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Canonical names of the activations, aliases resolved, in order."""
-        from triode.catalogue import get
+        return tuple(c.name for c in self.contestants)
 
-        return tuple(get(text).name for text in self.activations)
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """Names of the trackers asked for."""
+        return tuple(name.strip() for name in self.track.split(",") if name.strip())
 
     @property
     def train_size(self) -> int:
-        """Examples left for training once the validation share is taken from the dataset's training part."""
+        """Examples of a built-in dataset left for training once the validation share is taken."""
         return split_sizes(TRAIN_SIZES[self.dataset], self.validation_share)[0]
-
-    def decisive(self) -> dict[str, Any]:
-        """The fields that decide what is computed, without those that only say where and how it runs."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["decides"]}
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str = "the specification") -> Spec:
@@ -169,16 +217,21 @@ class Spec:
     def _toml_lines(self) -> Iterator[str]:
         import tomli_w
 
+        group = ""
         yield "# A Triode bake-off. Run it with: triode bakeoff spec.toml"
-        for f in fields(self):
+        for f in written_fields():
             value = getattr(self, f.name)
             yield ""
+            if f.metadata["group"] != group:
+                group = f.metadata["group"]
+                yield f"## {group}"
+                yield ""
             yield f"# {f.metadata['help']}"
             if value is None:  # TOML has no null: the field stays as a comment
                 yield f'# {f.name} = "..."'
                 continue
             plain = value if isinstance(value, str | int | float) else str(value)
-            if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
+            if isinstance(value, tuple) and not any(isinstance(item, str) for item in value):
                 yield f"{f.name} = [{', '.join(str(item) for item in value)}]"
             else:
                 yield tomli_w.dumps({f.name: list(value) if isinstance(value, tuple) else plain}).rstrip()
@@ -201,49 +254,18 @@ def split_activations(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def split_sizes(examples: int, validation_share: float) -> tuple[int, int]:
-    """How many of `examples` train and how many validate: the share rounded to the nearest whole, at least one."""
-    validation = max(1, round(examples * validation_share))
-    return examples - validation, validation
+def written_fields() -> tuple[Any, ...]:
+    """The fields of a `Spec` in the order in which they are written down and asked for: group by group."""
+    return tuple(sorted(fields(Spec), key=lambda f: GROUPS.index(f.metadata["group"])))
 
 
-def check_sizes(spec: Spec, examples: int) -> None:
-    """Refuse a specification that a training part of `examples` examples cannot serve."""
-    train, _ = split_sizes(examples, spec.validation_share)
-    if train < 1:
-        raise TriodeError(
-            f"validation_share = {spec.validation_share} leaves nothing of {spec.dataset}'s {examples:,} training "
-            "examples to train on."
-        )
-    if spec.batch_size > train:
-        raise TriodeError(
-            f"batch_size = {spec.batch_size:,} is more than the {train:,} training examples that {spec.dataset} has "
-            f"with validation_share = {spec.validation_share}."
-        )
-
-
-def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in choices:
-        hint = nearest(str(value), choices)
-        raise TriodeError(f"{name} = {value!r} is not one of {', '.join(choices)}{hint}")
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1_000_000_000:
-        raise TriodeError(f"{name} = {value!r} is not a whole number of at least {least}.")
-
-
-def _number(name: str, value: object, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
-        limit = f"between {low:g} and {high:g}" if math.isfinite(high) else f"greater than {low:g} and finite"
-        raise TriodeError(f"{name} = {value!r} is not a number {limit}.")
-    return float(value)
-
-
-def _path(name: str, value: object) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise TriodeError(f"{name} = {value!r} is not a path.")
-    return Path(value)
+def _numbers(name: str, value: object, closed: bool) -> tuple[float, ...]:
+    if not isinstance(value, tuple | list):
+        raise TriodeError(f"{name} = {value!r} is not a list of numbers.")
+    found = tuple(number(name, item, 0.0, float("inf"), closed) for item in value)
+    if len(set(found)) != len(found):
+        raise TriodeError(f"{name} = {list(value)!r} holds a number twice.")
+    return tuple(sorted(found))
 
 
 def _strings(name: str, value: object) -> tuple[str, ...]:
@@ -251,16 +273,3 @@ def _strings(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, tuple | list) or not all(isinstance(item, str) for item in value):
         raise TriodeError(f"{name} = {value!r} is not a list of names.")
     return tuple(item.strip() for item in value)
-
-
-def _widths(value: object) -> tuple[int, ...]:
-    if not isinstance(value, tuple | list) or not value:
-        raise TriodeError(f"hidden = {value!r} is not a list of layer widths such as [512, 256, 128, 64].")
-    for width in value:
-        if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 65_536:
-            raise TriodeError(
-                f"hidden = {list(value)!r} holds {width!r}, which is not a layer width from 1 to 65,536."
-            )
-    if len(value) > 200:
-        raise TriodeError(f"hidden has {len(value)} layers; at most 200 can be run.")
-    return tuple(value)

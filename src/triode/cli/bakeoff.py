@@ -10,19 +10,35 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from triode.bakeoff.spec import Spec, split_activations
+from triode.bakeoff.setting import GROUPS
+from triode.bakeoff.spec import Spec, split_activations, written_fields
+from triode.bakeoff.sweep import presets
+from triode.errors import TriodeError
+
+PRESET_HELP = f"A sweep that comes with Triode: {', '.join(presets())}."
+FLAG_GROUPS = {name: Group(name, sort_key=i) for i, name in enumerate(GROUPS, 1)}
 
 
-def run(spec: Path | None = None, /, *, print_spec: bool = False, json: bool = False, **given: Any) -> int:
+def run(
+    spec: Path | None = None,
+    /,
+    *,
+    preset: Annotated[str, Parameter(help=PRESET_HELP, show_default=False)] = "",
+    print_spec: bool = False,
+    json: bool = False,
+    **given: Any,
+) -> int:
     """Train one network with each activation and several seeds, and write a report.
 
     Every flag is also a field of SPEC.toml; a flag wins over the file. A second start with the same settings finishes
-    what is missing and repeats nothing.
+    what is missing and repeats nothing, also after Ctrl-C or a crash.
 
     Args:
-        spec: A TOML file of settings; what it leaves out keeps its default.
+        spec: A TOML file of settings; what it leaves out keeps its default. With tables [runs.NAME] it is a sweep:
+            several bake-offs, one after another, compared on one page.
+        preset: Name of a sweep that comes with Triode.
         print_spec: Print the settings as TOML and run nothing.
         json: Print the results as one JSON object instead of a table.
         given: Flags for the fields of the specification; see `_signature`.
@@ -30,13 +46,24 @@ def run(spec: Path | None = None, /, *, print_spec: bool = False, json: bool = F
     Examples:
         triode bakeoff
         triode bakeoff --activations relu,gelu,mish --seeds 5 --out smooth
-        triode bakeoff --dataset fashion-mnist --epochs 20
+        triode bakeoff --dataset fashion-mnist --protocol chapter --epochs 20 --live
+        triode bakeoff --model cnn --dataset photos/ --track tensorboard
+        triode bakeoff --model mynets:small --activations relu,mynets:Wavelet --dask local:4
+        triode bakeoff --preset depth --seeds 1 --out depth
         triode bakeoff --print-spec > spec.toml
-        triode bakeoff spec.toml --seeds 10
     """
-    base = Spec() if spec is None else Spec.from_toml(spec)
+    from triode.bakeoff import sweep
+
     flags = {name: value for name, value in given.items() if value is not None}
-    chosen = dataclasses.replace(base, **flags)
+    if preset:
+        if spec is not None:
+            raise TriodeError(f"{spec} and --preset {preset} were both given; a sweep is one of them.")
+        return _sweep(sweep.preset(preset, flags), flags.get("out", Path(preset)), print_spec, json)
+    values = {} if spec is None else sweep.read(spec)
+    if "runs" in values:
+        made = sweep.Sweep.from_mapping(values, str(spec), flags)
+        return _sweep(made, flags.get("out", Path(str(spec)).with_suffix("")), print_spec, json)
+    chosen = Spec.from_mapping(values | flags, "the command" if spec is None else str(spec))
     if print_spec:
         sys.stdout.write(chosen.to_toml())
         return 0
@@ -54,6 +81,28 @@ def run(spec: Path | None = None, /, *, print_spec: bool = False, json: bool = F
     return status(results)
 
 
+def _sweep(made: Any, out: Path, print_spec: bool, json: bool) -> int:
+    from triode.bakeoff import sweep
+    from triode.cli._output import paragraph, print_json
+    from triode.cli._results import data, show, status
+
+    if print_spec:
+        for name, chosen in made.runs:
+            sys.stdout.write(f"# Run {name}\n{chosen.to_toml()}\n")
+        return 0
+    if not json:
+        paragraph(f"{made.title} {len(made.runs)} bake-offs, {made.trials} trials in all, in {out}.")
+    done, page = sweep.run(made, out)
+    if json:
+        print_json({"report": str(page), "runs": [data(r, r.directory / "report.html") for _, r in done]})
+    else:
+        for name, results in done:
+            paragraph(f"Run {name}")
+            show(results, results.directory / "report.html")
+        paragraph(f"Comparison of all runs: {page}")
+    return max(status(results) for _, results in done)
+
+
 def _signature() -> inspect.Signature:
     """Return `run`'s signature with `given` spelt out: a flag for every field of `Spec`, absent unless typed."""
     hints = typing.get_type_hints(run, include_extras=True)
@@ -62,22 +111,29 @@ def _signature() -> inspect.Signature:
         for name, parameter in inspect.signature(run).parameters.items()
         if name != "given"
     ]
-    return inspect.Signature(
-        [*own, *(_flag(field) for field in dataclasses.fields(Spec))], return_annotation=int
-    )
+    return inspect.Signature([*own, *(_flag(field) for field in written_fields())], return_annotation=int)
 
 
 def _flag(field: dataclasses.Field[Any]) -> inspect.Parameter:
     # Without `None`: Cyclopts would read the word "none" as it, and a mistyped number would go unnoticed.
     kind = _without_none(typing.get_type_hints(Spec)[field.name])
     is_list = typing.get_origin(kind) is tuple
-    settings: dict[str, Any] = {"help": field.metadata["help"]}
+    settings: dict[str, Any] = {
+        "help": field.metadata["help"],
+        "group": FLAG_GROUPS[field.metadata["group"]],
+    }
     default: Any = field.default
-    if default is not None:
+    if default in (None, "", ()):
+        settings["show_default"] = False
+    else:
         shown = ",".join(str(item) for item in default) if is_list else str(default)
         settings["show_default"] = lambda _: shown
     if is_list:
-        settings |= {"converter": _list_of(typing.get_args(kind)[0]), "n_tokens": 1, "accepts_keys": False}
+        settings |= {
+            "converter": _list_of(typing.get_args(kind)[0]),
+            "n_tokens": 1,
+            "accepts_keys": False,
+        }
     annotation = Annotated[kind, Parameter(**settings)]  # type: ignore[valid-type]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -39,5 +39,7 @@ def number_format(panel: Panel, precise: bool = False) -> str:
     if panel.percent:
         return ".2%" if precise else ".3~%"
     if panel.signed:
-        return "+.2f" if precise else "~g"
-    return ".3~g" if precise else "~g"
+        return "+.3~r" if precise else "~r"
+    # "g" writes a hundred as 1e+2; "r" writes a billionth with all its zeros.
+    kind = "g" if panel.log and not 1e-4 <= panel.domain[0] <= panel.domain[1] <= 1e5 else "r"
+    return f".4~{kind}" if precise else f".6~{kind}"

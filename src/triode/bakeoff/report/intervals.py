@@ -41,7 +41,7 @@ def _interval_tooltip(panel: Panel, *more: Spec) -> list[Spec]:
     form = number_format(panel, precise=True)
     return [
         {"field": "activation", "type": "nominal", "title": "activation"},
-        {"field": "mean", "type": "quantitative", "title": "mean", "format": form},
+        {"field": "mean", "type": "quantitative", "title": panel.centre, "format": form},
         {"field": "low", "type": "quantitative", "title": "95% from", "format": form},
         {"field": "high", "type": "quantitative", "title": "95% to", "format": form},
         {"field": "n", "type": "quantitative", "title": "seeds", "format": "d"},
@@ -57,9 +57,11 @@ def dots(panel: Panel, styles: Mapping[str, Style]) -> Spec:
     form = number_format(panel, precise=True)
     return {
         "height": BAND * len(panel.order),
+        "usermeta": {"band": BAND},
         "padding": {"left": 2, "top": 8, "bottom": 2, "right": 8},
         "data": {"name": "values", "values": list(panel.rows)},
         "layer": [
+            *_reference(panel),
             {
                 "data": {"name": "intervals", "values": measured},
                 "mark": {"type": "rule", "strokeWidth": 7, "strokeCap": "round", "clip": True},
@@ -117,6 +119,18 @@ def dots(panel: Panel, styles: Mapping[str, Style]) -> Spec:
     }
 
 
+def _reference(panel: Panel) -> list[Spec]:
+    if panel.reference is None:
+        return []
+    return [
+        {
+            "data": {"name": "reference", "values": [{"reference": panel.reference}]},
+            "mark": {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.5},
+            "encoding": {"x": _value_axis(panel, "reference")},
+        }
+    ]
+
+
 def _measured(panel: Panel, rows: Sequence[Row]) -> list[Row]:
     """The rows whose interval is drawn: not those that are written at the edge instead."""
     beyond = {row["activation"] for row in panel.outside}
@@ -130,6 +144,8 @@ def _outside(panel: Panel, y: Spec, tooltip: list[Spec]) -> list[Spec]:
     for align, end in (("left", panel.domain[0]), ("right", panel.domain[1])):
         beyond = [{**rows[row["activation"]], **row} for row in panel.outside if row["edge"] == end]
         if beyond:
+            said = [tooltip[0], {"field": "label", "type": "nominal", "title": panel.centre}]
+            worded = any("written" in row for row in beyond)
             written.append(
                 {
                     "data": {"name": f"beyond-{align}", "values": beyond},
@@ -144,7 +160,7 @@ def _outside(panel: Panel, y: Spec, tooltip: list[Spec]) -> list[Spec]:
                         "x": _value_axis(panel, "edge"),
                         "text": {"field": "label", "type": "nominal"},
                         "opacity": forward(1.0, 0.25),
-                        "tooltip": tooltip,
+                        "tooltip": said if worded else tooltip,
                     },
                 }
             )
@@ -171,6 +187,7 @@ def differences(panel: Panel, styles: Mapping[str, Style]) -> Spec:
     }
     return {
         "height": BAND * len(panel.order),
+        "usermeta": {"band": BAND},
         "padding": {"left": 2, "top": 8, "bottom": 2, "right": 8},
         "data": {"name": "values", "values": rows},
         "layer": [

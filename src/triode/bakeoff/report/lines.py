@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from triode.bakeoff.report import encodings as encode
 from triode.bakeoff.report.encodings import Spec, forward, number_format
 from triode.bakeoff.report.palette import Style
-from triode.bakeoff.report.panels import PANEL_HEIGHT, Panel, Row
+from triode.bakeoff.report.panels import PANEL_HEIGHT, Panel, Row, log_domain, log_ticks
 
 LONGEST_LABEL = 14
 """Letters of a name written beside its line; a longer one is cut there and whole in the tooltip."""
@@ -16,8 +16,6 @@ LONGEST_LABEL = 14
 def lines(panel: Panel, styles: Mapping[str, Style]) -> Spec:
     """A line for each activation, with the range of its seeds."""
     xs = sorted({row["x"] for row in panel.rows})
-    low, high = xs[0], xs[-1]
-    room = (0.04 * (high - low) or 0.5) * panel.dotted
     x_axis: Spec = {"title": panel.x_title, "grid": False}
     if panel.whole:
         x_axis |= {
@@ -27,12 +25,20 @@ def lines(panel: Panel, styles: Mapping[str, Style]) -> Spec:
             **({"values": xs} if len(xs) <= 8 else {}),
         }
         x_axis |= {"labelOverlap": "greedy"}
-    x: Spec = {
-        "field": "x",
-        "type": "quantitative",
-        "axis": x_axis,
-        "scale": {"domain": [low - room if panel.whole else 0, high + room], "nice": False, "zero": False},
-    }
+    ends = x_ends(panel)
+    x_scale: Spec = {"domain": list(ends), "nice": False}
+    if panel.x_log:
+        x_scale |= {"type": "log"}
+        # All rates of a grid where they have room; otherwise powers of ten.
+        x_axis |= {
+            "values": xs if len(xs) <= 6 else log_ticks(ends),
+            "format": "~g",
+            "labelOverlap": "greedy",
+        }
+    else:
+        x_scale |= {"zero": False}
+        x_axis |= {"format": ".3~%"} if panel.x_percent else {}
+    x: Spec = {"field": "x", "type": "quantitative", "axis": x_axis, "scale": x_scale}
     y_axis: Spec = {"title": panel.y_title, "format": number_format(panel), "tickCount": 6}
     y_scale: Spec = {"domain": list(panel.domain), "nice": False}
     y_scale |= {"type": "log"} if panel.log else {"zero": False}
@@ -56,8 +62,10 @@ def lines(panel: Panel, styles: Mapping[str, Style]) -> Spec:
         )
     layers.append(
         {
-            "mark": {"type": "line", "strokeWidth": 2, "strokeJoin": "round"},
-            "encoding": {"x": x, "y": y, "color": colour, "strokeDash": dash, "opacity": forward()},
+            "mark": {"type": "line", "strokeWidth": 2, "strokeJoin": "round"}
+            | ({"interpolate": f"step-{panel.steps}"} if panel.steps else {}),
+            "encoding": {"x": x, "y": y, "color": colour, "strokeDash": dash, "opacity": forward()}
+            | ({"tooltip": {"field": "activation", "type": "nominal"}} if panel.steps else {}),
         }
     )
     if panel.dotted:
@@ -66,6 +74,20 @@ def lines(panel: Panel, styles: Mapping[str, Style]) -> Spec:
                 "mark": {"type": "point", "filled": True, "size": 46, "cursor": "pointer", "opacity": 1},
                 "encoding": {"x": x, "y": y, "color": colour, "shape": shape, "opacity": forward()}
                 | ({} if panel.whole else {"tooltip": _tooltip(panel)}),
+            }
+        )
+    if panel.marked:
+        ring = {"type": "point", "filled": False, "size": 190, "strokeWidth": 2, "opacity": 1}
+        at = {"x": x, "y": y, "color": colour, "opacity": forward(), "tooltip": _tooltip(panel)}
+        layers.append(
+            {"data": {"name": "marked", "values": list(panel.marked)}, "mark": ring, "encoding": at}
+        )
+    if panel.reference is not None:
+        layers.append(
+            {
+                "data": {"name": "reference", "values": [{"reference": panel.reference}]},
+                "mark": {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.2},
+                "encoding": {"y": {**y, "field": "reference"}},
             }
         )
     if panel.whole:
@@ -79,10 +101,27 @@ def lines(panel: Panel, styles: Mapping[str, Style]) -> Spec:
     }
 
 
+def x_ends(panel: Panel) -> tuple[float, float]:
+    """Ends of the horizontal axis: the values, with room for points; time starts at zero."""
+    xs = [row["x"] for row in panel.rows]
+    low, high = min(xs), max(xs)
+    if panel.x_log:
+        return log_domain(xs)
+    room = (0.04 * (high - low) or 0.5) * (panel.dotted or not panel.whole)
+    if panel.x_free:
+        return low, high
+    return (low - room if panel.whole else 0.0), high + room
+
+
 def _tooltip(panel: Panel) -> list[Spec]:
     return [
         {"field": "activation", "type": "nominal", "title": "activation"},
-        {"field": "x", "type": "quantitative", "title": panel.x_title, "format": ".3~g"},
+        {
+            "field": "x",
+            "type": "quantitative",
+            "title": panel.x_title,
+            "format": ".4~%" if panel.x_percent else ".3~g",
+        },
         {
             "field": "y",
             "type": "quantitative",

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from triode.bakeoff.report.facts import DOTS, facts, machine, question, steps
-from triode.bakeoff.report.html import table_number
+from triode.bakeoff.report.facts import facts, machine, question, steps
 from triode.bakeoff.report.panels import Chart, Table
+from triode.bakeoff.report.shell import table_number
 from triode.bakeoff.report.summary import Arm, Summary
-from triode.bakeoff.report.verdict import CLOSE, OPEN, judge, percent, plain
+from triode.bakeoff.report.verdict import judge
+from triode.bakeoff.report.words import CLOSE, OPEN, gap, interval, percent, plain, rate, value
 
 SPECIAL = "\\`*_{}[]<>#|~&$"
 
 
-def document(summary: Summary, charts: Sequence[Chart], pictures: Mapping[str, Path], note: str = "") -> str:
-    """The whole report; `pictures` are named relative to it, and `note` says why there are none."""
+def document(
+    summary: Summary,
+    charts: Sequence[Chart],
+    pictures: Mapping[str, Path],
+    note: str = "",
+    files: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The whole report; `pictures` are named relative to it, `note` says why there are none, `files` lie beside it."""
     results, verdict = summary.results, judge(summary)
     parts = [
         f"# {escaped(question(results))}",
         " · ".join(f"{escaped(fact.name)} **{escaped(fact.value)}**" for fact in facts(results)),
         "## Verdict",
-        f"**{escaped(plain(verdict.headline))}** {_marked(' '.join(verdict.findings))}",
-        _bullets([*(f"**!** {_marked(line)}" for line in verdict.failures), *map(_marked, verdict.caveats)]),
+        f"**{escaped(plain(verdict.headline))}** {marked(' '.join(verdict.findings))}",
+        *(
+            f"**{title}**\n\n{_bullets(map(marked, lines))}"
+            for title, lines in (("Wins", verdict.wins), ("Ties", verdict.ties), ("Losses", verdict.losses))
+            if lines
+        ),
+        "**Beside this**",
+        _bullets([*(f"**!** {marked(line)}" for line in verdict.failures), *map(marked, verdict.caveats)]),
         "## Results",
         _results(summary),
-        "Means over seeds, best first; the order alone proves nothing, see the verdict. Dead units: share "
-        "of all hidden units whose output "
-        "is exactly zero for every training example after the last epoch. Epochs to best validation: the "
-        "first epoch with the "
-        "highest validation accuracy. The test set was used once, after the last epoch.",
+        f"Means over seeds, best {summary.measure.name} first; the order alone proves nothing, see the verdict. Dead "
+        "units: share of all units whose output was exactly zero for every training example of the last epoch. Best "
+        "epoch: the first with the best validation figure. The test set was used once, after the last epoch.",
         *([escaped(note)] if note else []),
     ]
     for chart in charts:
@@ -39,15 +49,20 @@ def document(summary: Summary, charts: Sequence[Chart], pictures: Mapping[str, P
         if chart.id in pictures:
             parts.append(f"![{escaped(chart.title)}]({pictures[chart.id].as_posix()})")
         parts.append(f"*{escaped(chart.caption)}*")
-        if chart.id == "accuracy":
-            parts += ["Every pair, differences in percentage points:", _table(chart.table)]
+        if chart.id == "measure":
+            parts += ["Every pair of activations, corrected for all pairs:", table(chart.table)]
     parts += [
         "## Reproduce",
         _fenced("\n".join(steps(results)), "sh"),
         "`spec.toml`:",
         _fenced(results.spec.to_toml(), "toml"),
-        _rows([("made with", ""), *((escaped(fact.name), escaped(fact.value)) for fact in machine(results))]),
+        rows([("made with", ""), *((escaped(fact.name), escaped(fact.value)) for fact in machine(summary))]),
     ]
+    if results.failures:
+        failed = [(escaped(who), escaped(line)) for who, line in results.failures.items()]
+        parts.append(rows([("trials that raised", "last line of the traceback"), *failed]))
+    if files:
+        parts.append(rows([("file", ""), *((escaped(name), escaped(what)) for name, what in files)]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -59,7 +74,7 @@ def escaped(text: str) -> str:
     )
 
 
-def _marked(sentence: str) -> str:
+def marked(sentence: str) -> str:
     """Escaped text with the marked names in bold."""
     parts = sentence.replace(CLOSE, OPEN).split(OPEN)
     return "".join(
@@ -72,50 +87,57 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _results(summary: Summary) -> str:
-    titles = (
-        "activation", "test accuracy", "95% interval", "test loss", "epochs to best validation", "seconds "
-        "per epoch",
-        "dead units", "parameters",
-    )  # fmt: skip
-    return _rows([titles, *(_result(arm, summary) for arm in summary.ranked)])
+    loss = ["test loss"] if summary.measure.percent else []
+    titles = [
+        "activation", summary.measure.name, "95% interval", "interquartile mean", f"from {escaped(summary.baseline)}",
+        "standing", *loss, "learning rate", "best epoch", "seconds per epoch", "dead units", "parameters",
+    ]  # fmt: skip
+    return rows([titles, *(_result(arm, summary) for arm in summary.ranked)])
 
 
-def _result(arm: Arm, summary: Summary) -> tuple[str, ...]:
-    name = escaped(arm.name)
+def _result(arm: Arm, summary: Summary) -> list[str]:
+    measure, name = summary.measure, escaped(arm.name)
     if arm.diverged:
         name += f" ({len(arm.diverged)} diverged)"
     if arm.missing:
         name += f" ({len(arm.missing)} missing)"
-    accuracy = arm.accuracy
-    interval = (
-        f"{100 * accuracy.low:.1f}{DOTS}{100 * accuracy.high:.1f}" if math.isfinite(accuracy.low) else "–"
-    )
-    return (
+    difference, standing = "–", "baseline"
+    if arm.name != summary.baseline:
+        rival = summary.against.rival(arm.name)
+        d = rival.difference.mean
+        difference, standing = f"{'−' if d < 0 else '+' if d > 0 else ''}{gap(measure, d)}", rival.standing
+    chosen = arm.settings.get("learning_rate")
+    return [
         name,
-        percent(accuracy.mean, 2),
-        interval,
-        table_number(arm.loss.mean, ".3f"),
+        value(measure, arm.score.mean),
+        interval(measure, arm.score.low, arm.score.high),
+        value(measure, arm.iqm.mean),
+        difference,
+        standing,
+        *([table_number(arm.loss.mean, ".3f")] if measure.percent else []),
+        "–" if chosen is None else rate(chosen),
         table_number(arm.best_epoch.mean, ".1f"),
         table_number(arm.epoch_seconds.mean, ".2f"),
-        percent(arm.last_share(lambda r: r.dead, summary.results.spec.hidden)),
+        percent(arm.last_share(lambda r: r.dead)),
         "–" if arm.parameters is None else f"{arm.parameters:,}",
-    )
+    ]
 
 
-def _table(table: Table) -> str:
-    rows = (
+def table(numbers: Table) -> str:
+    """A table of numbers."""
+    body = (
         tuple(
             escaped(v) if isinstance(v, str) else table_number(v, f)
-            for v, f in zip(row, table.formats, strict=True)
+            for v, f in zip(row, numbers.formats, strict=True)
         )
-        for row in table.rows
+        for row in numbers.rows
     )
-    return _rows([table.columns, *rows])
+    return rows([[escaped(column) for column in numbers.columns], *body])
 
 
-def _rows(rows: Sequence[Sequence[str]]) -> str:
+def rows(cells: Sequence[Sequence[str]]) -> str:
     """A table: the first column to the left, numbers to the right."""
-    head, *body = rows
+    head, *body = cells
     rule = ["---", *["---:"] * (len(head) - 1)] if len(head) > 2 else ["---"] * len(head)
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
 

@@ -30,16 +30,23 @@ SHAPE_PATHS = {
 }
 """SVG outlines in a box of 12 by 12 around the origin, for the legend."""
 
+HEAT = (
+    "#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
+)  # fmt: skip
+"""A scale from little to much, even in lightness for every sight: viridis (S. van der Walt and N. Smith, 2015)."""
+
 THEMES = {
     "light": {
         "page": "#faf8f4", "card": "#ffffff", "ink": "#1e2227", "muted": "#5b646e", "line": "#e2ded5",
         "grid": "#eeebe4",
         "accent": "#a8480a", "soft": "#f5ede2", "warn": "#8a5a00", "warn-soft": "#fdf3dc",
+        "good": "#1b6e3c", "bad": "#a3271f", "zero": "#b9b4aa",
     },
     "dark": {
         "page": "#121417", "card": "#1a1d22", "ink": "#e9e6e0", "muted": "#a0a8b2", "line": "#2e333a",
         "grid": "#282c32",
         "accent": "#ffb25e", "soft": "#29241d", "warn": "#f0c566", "warn-soft": "#2b2617",
+        "good": "#7bd39a", "bad": "#ff9a8c", "zero": "#5b5f66",
     },
 }  # fmt: skip
 """The colours of the page itself; each becomes a CSS variable of its name."""

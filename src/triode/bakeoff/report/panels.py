@@ -18,24 +18,47 @@ Row = dict[str, Any]
 class Panel:
     """One set of axes."""
 
-    kind: Literal["lines", "dots", "differences"]
+    kind: Literal["lines", "dots", "differences", "heat", "runs"]
     title: str
     x_title: str
     y_title: str
     rows: tuple[Row, ...]
-    """lines: activation, x, y, low, high, n. dots: activation, mean, low, high, n. differences: and p, significant."""
+    """What is drawn, by kind.
+
+    lines: activation, x, y, low, high, n. dots: activation, mean, low, high, n. differences: and p, significant.
+    heat: activation, x, y, value (None is exactly zero). runs: activation, run, mean, low, high, n.
+    """
     seeds: tuple[Row, ...] = ()
     """dots: activation, seed, value."""
     domain: tuple[float, float] = (0.0, 1.0)
-    """Ends of the axis of values."""
+    """Ends of the axis of values; heat: of the colours."""
     log: bool = False
     percent: bool = False
     points: bool = False
     """Whether each value of a line has a point of its own shape."""
     whole: bool = True
     """Whether x counts something (epochs, layers)."""
+    x_log: bool = False
+    """lines: whether x has a logarithmic axis; then it counts nothing."""
+    x_percent: bool = False
+    """lines: whether x is a share."""
+    x_free: bool = False
+    """lines: whether an axis that counts nothing may start elsewhere than at zero."""
+    steps: Literal["", "before", "after"] = ""
+    """lines: whether a value holds from the point before it, or until the point after it, as a share of trials does."""
+    centre: str = "mean"
+    """dots: what the large point is, in tooltips."""
+    reference: float | None = None
+    """A value with a dashed rule of its own: even odds, a target."""
+    marked: tuple[Row, ...] = ()
+    """lines: activation, x, y of points with a ring. runs: activation, run, y, source of published figures."""
+    owner: str = ""
+    """heat: the one activation that is drawn."""
+    what: str = "value"
+    """heat: what the colours stand for, in tooltips."""
     order: tuple[str, ...] = ()
-    """dots, differences: the activations from top to bottom, the same in panels that stand side by side."""
+    """dots, differences: the activations from top to bottom, the same in panels that stand side by side. runs: the
+    runs from left to right."""
     signed: bool = False
     """Whether values are written with their sign."""
 
@@ -46,9 +69,9 @@ class Panel:
         return tuple(
             {"activation": row["activation"], "edge": low if row["mean"] < low else high, "mean": row["mean"]}
             | {
-                "label": f"◀ {self.written(row['mean'])}"
+                "label": f"◀ {row.get('written') or self.written(row['mean'])}"
                 if row["mean"] < low
-                else f"{self.written(row['mean'])} ▶"
+                else f"{row.get('written') or self.written(row['mean'])} ▶"
             }
             for row in self.rows
             if row["mean"] is not None and not low <= row["mean"] <= high
@@ -56,7 +79,7 @@ class Panel:
 
     def written(self, value: float) -> str:
         """A value of this panel as text."""
-        text = f"{100 * value:.1f}%" if self.percent else f"{value:{'+' * self.signed}.2f}"
+        text = f"{100 * value:.1f}%" if self.percent else f"{value:+.3g}" if self.signed else f"{value:.3g}"
         return text.replace("-", "−")
 
     @property
@@ -66,21 +89,8 @@ class Panel:
 
     @property
     def ticks(self) -> list[float]:
-        """Places of the marks on a logarithmic axis: powers of ten, or 1-2-5 where there are few."""
-        low, high = self.domain
-        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-        decades = [10.0**k for k in range(first, last + 1)]
-        if len([d for d in decades if low <= d <= high]) >= 4:
-            step = max(1, round(len(decades) / 8))
-            return [d for d in decades[::step] if low <= d <= high]
-        mantissas = (1, 2, 5) if last - first > 1 else (1, 1.5, 2, 3, 5, 7)
-        fine = [float(f"{m}e{k}") for k in range(first, last + 1) for m in mantissas]
-        inside = [tick for tick in fine if low <= tick <= high]
-        if len(inside) >= 3:
-            return inside
-        unit = 10.0 ** math.floor(math.log10((high - low) / 2))  # so narrow that even steps look even
-        even = unit * max(m for m in (1, 2, 5) if m * unit <= (high - low) / 2)
-        return [float(f"{k * even:.12g}") for k in range(math.ceil(low / even), math.floor(high / even) + 1)]
+        """Places of the marks on a logarithmic axis of values."""
+        return log_ticks(self.domain)
 
     @property
     def labels(self) -> tuple[Row, ...]:
@@ -88,6 +98,8 @@ class Panel:
 
         Three or more lines that end at the very same value (no dead unit, say) are written once, as a number of others.
         """
+        if self.steps:
+            return ()  # shares of runs all end at the same value
         ends: dict[str, Row] = {}
         for row in self.rows:
             if row["activation"] not in ends or row["x"] > ends[row["activation"]]["x"]:
@@ -145,6 +157,8 @@ class Chart:
     """What is drawn and how it was measured."""
     panels: tuple[Panel, ...]
     table: Table = field(default=Table((), ()))
+    more: tuple[tuple[str, Table], ...] = ()
+    """Further tables with their titles."""
 
 
 def spread(heights: Sequence[float], gap: float, limit: float) -> list[float]:
@@ -210,10 +224,29 @@ def padded(
     return max(low - room, within[0]), min(high + room, within[1])
 
 
+def log_ticks(domain: tuple[float, float]) -> list[float]:
+    """Places of the marks on a logarithmic axis: powers of ten, or 1-2-5 where there are few."""
+    low, high = domain
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    decades = [10.0**k for k in range(first, last + 1)]
+    if len([d for d in decades if low <= d <= high]) >= 4:
+        step = max(1, round(len(decades) / 8))
+        return [d for d in decades[::step] if low <= d <= high]
+    mantissas = (1, 2, 5) if last - first > 1 else (1, 1.5, 2, 3, 5, 7)
+    fine = [float(f"{m}e{k}") for k in range(first, last + 1) for m in mantissas]
+    inside = [tick for tick in fine if low <= tick <= high]
+    if len(inside) >= 3:
+        return inside
+    unit = 10.0 ** math.floor(math.log10((high - low) / 2))  # so narrow that even steps look even
+    even = unit * max(m for m in (1, 2, 5) if m * unit <= (high - low) / 2)
+    return [float(f"{k * even:.12g}") for k in range(math.ceil(low / even), math.floor(high / even) + 1)]
+
+
 def log_domain(values: Sequence[float]) -> tuple[float, float]:
     """A logarithmic axis that holds `values`, all of them positive, with a little room."""
     low, high = min(values, default=0.1), max(values, default=1.0)
-    room = max((high / low) ** 0.06, 1.1)
+    # In logarithms: the ratio of a great norm and a subnormal one is beyond every float.
+    room = max(math.exp(0.06 * (math.log(high) - math.log(low))), 1.1)
     return low / room, high * room
 
 

@@ -1,241 +1,220 @@
-"""The written verdict: which differences are real, which are noise, and what the numbers cannot say.
-
-A sentence marks the names in it with the control characters OPEN and CLOSE, so that a page can set them apart however
-it likes, and a name needs no quoting rule of its own; `plain` takes the marks away.
-"""
+"""The written verdict: what beats the baseline, what loses to it, and what these seeds cannot tell."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from triode.bakeoff.records import Measure
+from triode.bakeoff.report.caveats import edges, mishaps, protocol
 from triode.bakeoff.report.summary import Arm, Summary
-from triode.bakeoff.stats import Comparison, Pair
+from triode.bakeoff.report.words import (
+    all_named,
+    at_most,
+    counted,
+    gap,
+    gaps,
+    listed,
+    named,
+    number,
+    plain,
+    value,
+)
+from triode.bakeoff.stats import Against, Comparison, Improvement, Rival
 
-OPEN, CLOSE = "\x02", "\x03"
-NUMBERS = {4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
+MOST_SAID = 1000
+"""More seeds than this are not counted out: nobody will run them."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What may be said of a bake-off."""
+    """What may be said of a bake-off; names in its sentences are marked, see `words`."""
 
     headline: str
     findings: tuple[str, ...]
-    """What is real and what is noise."""
+    """Who is best, how sure that is, and how small a difference could have been seen."""
+    wins: tuple[str, ...]
+    """A sentence for each activation that beats the baseline beyond chance."""
+    ties: tuple[str, ...]
+    """A sentence for each activation without a significant difference from the baseline."""
+    losses: tuple[str, ...]
+    """A sentence for each activation that loses to the baseline beyond chance."""
     failures: tuple[str, ...]
-    """Trials that diverged, did not learn, or are missing."""
+    """Trials that diverged, raised, did not learn, or are missing; rates at the edge of their grid."""
     caveats: tuple[str, ...]
-    """What this protocol is unfair about, and what the intervals leave out."""
+    """The budget, what the protocol is unfair about, and what the intervals leave out."""
 
     @property
     def paragraph(self) -> str:
-        """The verdict as one paragraph, with marked names."""
-        return " ".join((self.headline, *self.findings))
+        """Headline, findings, wins, ties and losses as one paragraph, with marked names."""
+        return " ".join((self.headline, *self.findings, *self.wins, *self.ties, *self.losses))
 
 
 def judge(summary: Summary) -> Verdict:
-    """The verdict on test accuracy: differences paired over seeds, Student's test, Holm's correction for all pairs."""
-    failures, caveats = tuple(_failures(summary)), tuple(_protocol(summary))
-    headline, findings = _differences(summary)
-    return Verdict(headline, tuple(findings), failures, caveats)
-
-
-def _differences(summary: Summary) -> tuple[str, list[str]]:
-    """The headline, and what is real and what is noise."""
-    measured = [arm for arm in summary.ranked if arm.accuracy.n]
-    if not measured:
-        return "No trial has finished yet, so there is nothing to compare.", []
-    best = _best(measured[0])
-    if len(measured) == 1:
-        return f"Only {_name(measured[0].name)} has results, so nothing is compared.", [best]
-    seeds = max(arm.accuracy.n for arm in measured)
-    if seeds < 2:
-        advice = "Run at least three seeds before believing the order of this table."
-        return "One seed says nothing about differences: luck and merit cannot be told apart.", [best, advice]
-    comparison = summary.comparison
-    tested = [pair for pair in comparison.pairs if not math.isnan(pair.p_corrected)]
+    """The verdict on the measure: paired differences from the baseline, Student's test, Holm's correction."""
+    failures = (*mishaps(summary), *edges(summary))
+    caveats = protocol(summary)
+    headline, findings, tested = _opening(summary)
     if not tested:
-        return "No two activations share two seeds, so no difference can be tested.", [best]
-    said = [
-        best,
-        *_real(comparison),
-        _noise(comparison, tested),
-        *_detectable(tested, seeds, comparison.alpha),
-    ]
-    said.append("One learning rate served all, which is not fair to all.")
-    return _headline(comparison, measured), said
-
-
-def plain(sentence: str) -> str:
-    """The sentence without the marks around names."""
-    return sentence.replace(OPEN, "").replace(CLOSE, "")
-
-
-def points(share: float) -> str:
-    """A difference of two shares in percentage points: 0.0123 is `1.2 points`; small ones keep two decimals."""
-    value = 100 * abs(share)
-    return f"{value:.2f} points" if value < 1 else f"{value:.1f} points"
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """A share as a percentage; a dash for what is not a number."""
-    return f"{100 * share:.{digits}f}%" if math.isfinite(share) else "–"
-
-
-def listed(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
-
-
-def _name(name: str) -> str:
-    clean = "".join(character for character in name if character.isprintable())
-    return f"{OPEN}{clean}{CLOSE}"
-
-
-def _names(names: Iterable[str]) -> str:
-    return listed([_name(name) for name in names])
-
-
-def _best(arm: Arm) -> str:
-    estimate = arm.accuracy
-    said = f"{_name(arm.name)} has the highest mean test accuracy, {percent(estimate.mean)}"
-    if estimate.n < 2:
-        return f"{said} (one seed)."
-    return f"{said} (95% interval {100 * estimate.low:.1f} to {percent(estimate.high)}, {estimate.n} seeds)."
-
-
-def _headline(comparison: Comparison, measured: list[Arm]) -> str:
-    if not comparison.significant:
-        return "No significant difference at this budget."
-    names = [arm.name for arm in measured]
-    best, rivals = comparison.best, [name for name in comparison.rivals if name in names]
-    beaten = [name for name in names if name != best and name not in rivals]
-    if not rivals:
-        return f"{_name(best)} is better than every other activation tried here."
-    if not beaten:
-        return f"No winner: {_name(best)} ranks first, but no lead of it is significant; some others differ."
-    told = (
-        f"{_names(rivals)} cannot be told from it"
-        if len(rivals) <= 3
-        else f"{NUMBERS.get(len(rivals), len(rivals))} others cannot be told from it"
+        return Verdict(headline, findings, (), (), (), failures, caveats)
+    against, measure = summary.against, summary.measure
+    return Verdict(
+        headline,
+        findings,
+        tuple(_told(rival, against, measure, "better than") for rival in against.wins),
+        tuple(tie(rival, against, measure) for rival in against.ties),
+        tuple(_told(rival, against, measure, "worse than") for rival in against.losses),
+        failures,
+        caveats,
     )
-    return f"No single winner: {_name(best)} ranks first, but {told}; {_names(beaten)} {_is(beaten)} worse."
 
 
-def _is(names: Sequence[str]) -> str:
+def _opening(summary: Summary) -> tuple[str, tuple[str, ...], bool]:
+    """The headline, the findings, and whether anything was tested."""
+    measured = [arm for arm in summary.ranked if arm.score.n]
+    if not measured:
+        if any(arm.trials for arm in summary.arms):
+            return "Every trial diverged, so there is nothing to compare.", (), False
+        return "No trial has finished yet, so there is nothing to compare.", (), False
+    best = _best(measured[0], summary.measure)
+    if len(measured) == 1:
+        return f"Only {named(measured[0].name)} has results, so nothing is compared.", (best,), False
+    if max(arm.score.n for arm in measured) < 2:
+        advice = "Run at least three seeds before believing the order of this table."
+        return (
+            "One seed says nothing about differences: luck and merit cannot be told apart.",
+            (best, advice),
+            False,
+        )
+    against = summary.against
+    if len(against.untested) == len(against.rivals):
+        why = f"No activation shares two seeds with {named(against.baseline)}, so no difference from it can be tested."
+        return why, (best,), False
+    findings = [best + _lead(summary.comparison, measured), *_detectable(against, summary.measure)]
+    if against.untested:
+        names = [rival.name for rival in against.untested]
+        base = named(against.baseline)
+        findings.append(
+            f"{all_named(names)} {_is(names)} not tested: fewer than two seeds in common with {base}."
+        )
+    return headline(against), tuple(findings), True
+
+
+def headline(against: Against) -> str:
+    """Wins, losses and ties against the baseline in one sentence."""
+    base = named(against.baseline)
+    wins, losses = ([r.name for r in rivals] for rivals in (against.wins, against.losses))
+    ties = len(against.ties)
+    if not wins and not losses:
+        return f"No significant difference from {base} at this budget."
+    parts = []
+    if wins:
+        who = all_named(wins) if len(wins) <= 4 else f"{number(len(wins)).capitalize()} activations"
+        parts.append(f"{who} {'beats' if len(wins) == 1 else 'beat'} the baseline {base}")
+    if losses:
+        who = all_named(losses) if len(losses) <= 4 else f"{number(len(losses))} activations"
+        parts.append(
+            f"{who} {'loses' if len(losses) == 1 else 'lose'} to {'it' if wins else f'the baseline {base}'}"
+        )
+    if ties:
+        parts.append(f"{number(ties)} other{'s' * (ties > 1)} cannot be told from it")
+    sentence = "; ".join(parts) + "."
+    return sentence[0].upper() + sentence[1:] if sentence[0].isalpha() else sentence
+
+
+def _is(names: list[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _real(comparison: Comparison) -> list[str]:
-    """For each activation the ones that are better beyond noise; activations beaten by the same share a sentence."""
-    beaten: dict[tuple[str, ...], list[Pair]] = {}
-    for name in reversed(comparison.ranking):
-        pairs = [pair for pair in comparison.significant if pair.b == name]
-        if pairs:
-            beaten.setdefault(tuple(pair.a for pair in pairs), []).extend(pairs)
-    said = []
-    for winners, pairs in beaten.items():
-        losers = list(dict.fromkeys(pair.b for pair in pairs))
-        gaps = sorted(abs(pair.difference.mean) for pair in pairs)
-        worst = max(pair.p_corrected for pair in pairs)
-        size = (
-            points(gaps[0])
-            if len(gaps) == 1
-            else f"{points(gaps[0]).removesuffix(' points')} to {points(gaps[-1])}"
+def _best(arm: Arm, measure: Measure) -> str:
+    e = arm.score
+    most = "highest" if measure.larger_is_better else "lowest"
+    said = f"{named(arm.name)} has the {most} mean {measure.name}, {value(measure, e.mean, 1)}"
+    if e.n < 2:
+        return f"{said} (one seed)."
+    low = value(measure, e.low, 1).removesuffix("%")
+    return f"{said} (95% interval {low} to {value(measure, e.high, 1)}, {counted(e.n, 'seed')})."
+
+
+def _lead(comparison: Comparison, measured: list[Arm]) -> str:
+    """Whether the first of the ranking is a winner over all others, by the correction for all pairs."""
+    names = {arm.name for arm in measured}
+    rivals = [name for name in comparison.rivals if name in names]
+    if not rivals:
+        return " It is better than every other activation tried here, corrected for all pairs."
+    if len(rivals) == len(names) - 1:
+        return (
+            " Corrected for all pairs, none of its leads is significant; the order of the table may be luck."
         )
-        others = len(winners) == len(comparison.ranking) - 1 and len(winners) > 2
-        than = "every other" if others else _names(winners)
-        said.append(
-            f"{_names(losers)} {_is(losers)} worse than {than}, by {size} (corrected p {_at_most(worst)})."
-        )
-    return ["Real:", *said] if said else []
+    told = all_named(rivals) if len(rivals) <= 4 else f"{number(len(rivals))} others"
+    return f" Corrected for all pairs, {told} cannot be told from it."
 
 
-def _at_most(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"≤ {math.ceil(p_value * 1000) / 1000:.3f}"
-
-
-def _noise(comparison: Comparison, tested: list[Pair]) -> str:
-    even = [pair for pair in tested if not pair.significant]
-    if not even:
-        return "Every pair differs by more than chance explains."
-    how = f"at this budget (paired over seeds, Holm-corrected at {100 * comparison.alpha:g}%)"
-    if len(tested) == 1:
-        return f"Noise: the one pair shows no significant difference {how}; its order may be luck."
-    if len(even) == len(tested):
-        return f"Noise: none of the {len(tested)} pairs shows a significant difference {how}; the order may be luck."
-    verb = "shows" if len(even) == 1 else "show"
-    whose = "its" if len(even) == 1 else "their"
+def _told(rival: Rival, against: Against, measure: Measure, how: str) -> str:
+    """One win or loss."""
+    p = at_most(rival.p_corrected)
     return (
-        f"Noise: {len(even)} of {len(tested)} pairs {verb} no significant difference {how}; "
-        f"{whose} order in the table may be luck."
+        f"{named(rival.name)} is {how} {named(against.baseline)} by {gap(measure, rival.difference.mean)} "
+        f"(95% interval {_span(rival, measure)}, corrected p {p}){_odds(rival.improvement)}."
     )
 
 
-def _detectable(tested: list[Pair], seeds: int, alpha: float) -> list[str]:
-    """How big a difference must be to show: the test's critical value times the scatter seen in the pairs."""
-    from scipy.special import stdtrit
+def tie(rival: Rival, against: Against, measure: Measure) -> str:
+    """One tie, and how many more seeds would tell."""
+    difference = rival.difference.mean
+    better = (difference > 0) == against.larger_is_better
+    said = f"{named(rival.name)}: no significant difference at this budget"
+    if rival.p_corrected < against.alpha:  # significant over the runs that survived, of which it has fewer
+        seeds = listed([str(seed) for seed in rival.diverged])
+        return f"{said}: it leads where it survived, but it diverged on seed {seeds}."
+    if difference == 0:
+        return f"{said}; no difference was seen at all."
+    said += f" ({gap(measure, difference)} {'better' if better else 'worse'}{_odds(rival.improvement)})"
+    more = rival.more_seeds
+    if more is None:
+        return f"{said}."
+    size = gap(measure, difference)
+    if more == 0:  # seen, but beside the other comparisons not enough
+        return f"{said}; a difference of {size} is at the limit of what these seeds can show."
+    how = (
+        f"about {more:,} more seed{'s' * (more > 1)}"
+        if more <= MOST_SAID
+        else f"over {MOST_SAID:,} more seeds"
+    )
+    return f"{said}; {how} would be needed to see a difference of {size}."
 
-    halves = [(p.difference.high - p.difference.low) / 2 for p in tested if p.difference.n == seeds]
-    if not halves:
+
+def _span(rival: Rival, measure: Measure) -> str:
+    d = rival.difference
+    if d.low <= 0 <= d.high:
+        return f"{_signed(d.low, measure)} to {_signed(d.high, measure)}"
+    return gaps(measure, (d.low, d.high)).removesuffix(" points")
+
+
+def _signed(difference: float, measure: Measure) -> str:
+    return ("−" if difference < 0 else "+") + gap(measure, difference).removesuffix(" points")
+
+
+def _odds(improvement: Improvement) -> str:
+    """How often a run of one beats a run of the baseline."""
+    if not math.isfinite(improvement.probability):
+        return ""
+    return f"; it wins {100 * improvement.probability:.0f}% of all pairings of runs"
+
+
+def _detectable(against: Against, measure: Measure) -> list[str]:
+    """How big a true difference must be to be found four times in five."""
+    sizes = [size for r in against.rivals if math.isfinite(size := r.detectable())]
+    if not sizes or not max(sizes) > 0:
         return []
-    critical = float(stdtrit(seeds - 1, 1 - alpha / (2 * len(tested))) / stdtrit(seeds - 1, 0.975))
-    size = statistics.median(halves) * critical
-    if not size > 0:
-        return []
+    seeds = max(r.difference.n for r in against.rivals)
     few = f"With {seeds} seeds only large differences can show" if seeds <= 5 else f"With {seeds} seeds"
+    # The median: one activation with a diverged seed has a scatter that says nothing about the others.
     return [
-        f"{few}: at the scatter seen here, one below about {points(size)} would more often than not have "
-        "gone unnoticed, "
-        "so “no significant difference” does not mean “equal”."
+        f"{few}: at the scatter seen here a true difference of about {gap(measure, statistics.median(sizes))} would be "
+        "found four times in five, so “no significant difference” does not mean “equal”."
     ]
 
 
-def _failures(summary: Summary) -> list[str]:
-    said = []
-    for arm in summary.arms:
-        if arm.diverged:
-            said.append(
-                f"{_name(arm.name)} diverged (its loss stopped being a finite number) in "
-                f"{len(arm.diverged)} of "
-                f"{len(arm.trials)} trials: seed {listed([str(seed) for seed in arm.diverged])}. A diverged "
-                "trial "
-                "counts with the accuracy that it ended with; its curves stop where it broke."
-            )
-        curve = arm.curve(lambda record: record.train_loss)
-        if len(curve) > 1 and curve[-1].y > 0.95 * curve[0].y:
-            share = f"{100 * curve[-1].y / curve[0].y:.0f}%"
-            said.append(
-                f"{_name(arm.name)} hardly learned: its training loss ended at {share} of where it began."
-            )
-    missing = sum(len(arm.missing) for arm in summary.arms)
-    if missing:
-        which = [
-            f"{_name(arm.name)} seed {listed([str(seed) for seed in arm.missing])}"
-            for arm in summary.arms
-            if arm.missing
-        ]
-        said.append(
-            f"{missing} of {summary.results.expected} trials {'has' if missing == 1 else 'have'} no result "
-            "yet: "
-            f"{listed(which)}. Starting the same bake-off again finishes what is missing and repeats nothing."
-        )
-    return said
-
-
-def _protocol(summary: Summary) -> list[str]:
-    spec = summary.results.spec
-    return [
-        f"Every activation ran with the same learning rate ({spec.learning_rate:g}, {spec.optimizer}) and "
-        "the same kind of "
-        f"initial weights ({spec.initialisation}). That is unfair: an activation for which this rate "
-        "happens to suit looks "
-        "better than one that would need another. A fair comparison tunes the rate for each on validation "
-        "data.",
-        "The intervals say how the figures would move with other seeds, on the same test images; they do "
-        "not cover other "
-        "test images, other networks or longer training. The test set was used once, after the last epoch.",
-    ]
+__all__ = ["Verdict", "headline", "judge", "plain", "tie"]

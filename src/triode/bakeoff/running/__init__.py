@@ -1,0 +1,1 @@
+"""A bake-off as it runs: which trials next, who trains them, and what is shown meanwhile."""

@@ -1,0 +1,1 @@
+"""How a network is trained and watched: epoch by epoch, able to stop and go on bit for bit."""
