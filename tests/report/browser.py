@@ -72,8 +72,10 @@ class Browser:
             deviceScaleFactor=1,
             mobile=False,
         )
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self("Emulation.setEmulatedMedia", features=scheme)
+        # Without motion a page is where it was told to scroll to, not on its way there.
+        wishes = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self("Emulation.setEmulatedMedia", features=features)
 
     def __enter__(self) -> Browser:
         return self

@@ -109,8 +109,11 @@ class Examples:
         """The network's inputs for these rows."""
         if self.text is not None:
             return self._window(rows, 0)
-        picked = self.stored.take(rows).to(torch.float32, copy=True)
-        return picked.sub_(self.shift).div_(self.scale)
+        picked = self.stored.take(rows)
+        if picked.dtype == torch.uint8 and not isinstance(self.shift, Tensor):
+            # One pass makes numbers of the bytes and shifts them; a reciprocal costs a quarter of a division.
+            return torch.sub(picked, self.shift).mul_(1.0 / self.scale)
+        return picked.to(torch.float32, copy=True).sub_(self.shift).div_(self.scale)
 
     def targets(self, rows: Rows) -> Tensor:
         """What the network should answer for these rows."""
