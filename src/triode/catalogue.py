@@ -14,7 +14,9 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _RESERVED = frozenset(
     {"z", "u", "pi", "where", "out", "order", "wrt", "gradient", "learn", "channels", "dim", "self"}
 )
-_TAKEN = frozenset({"torch", "analysis", "bakeoff", "plots", "names", "get", "define", "parse", "activations"})
+_TAKEN = frozenset(
+    {"torch", "analysis", "bakeoff", "plots", "names", "get", "define", "parse", "activations"}
+)
 """Names at the top of the package, which ``triode.<name>`` would not reach."""
 
 

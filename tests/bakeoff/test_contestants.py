@@ -58,6 +58,12 @@ def test_a_module_class_takes_part_and_its_source_is_part_of_its_name(module: st
     assert who.formula.startswith("Root with source ")
 
 
+def test_a_module_of_ones_own_can_be_the_baseline(module: str) -> None:
+    spec = Spec(activations=(f"{module}:Root", "gelu"))
+    assert spec.baseline == "Root"
+    assert Spec.from_toml_text(spec.to_toml()) == spec
+
+
 def test_what_is_no_module_is_refused(module: str) -> None:
     pytest.importorskip("torch")
     with pytest.raises(TriodeError, match="number is int"):

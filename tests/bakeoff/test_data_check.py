@@ -47,6 +47,7 @@ def changed(array: Array, place: Any, value: float) -> Array:
         ((X, Y / 2, X, Y), "classification", "the target in row 1 is 0.5, not the whole number"),
         ((X, changed(Y + 0.0, 2, np.nan), X, Y), "classification", "the target in row 2 is nan"),
         ((X, Y * 0, X, Y * 0), "auto", "one class only"),
+        ((X, -(Y % 2), X, Y % 2), "auto", "label -1 in row 1, and classes are numbered from 0"),
         ((X, Y * 0, X, Y * 0), "regression", "every training target is 0.0"),
         ((X * 0 + 3, Y, X, Y), "auto", "every training input is 3.0"),
         ((X, Y[:59], X, Y), "auto", "60 inputs and 59 targets"),

@@ -33,11 +33,11 @@ from triode.bakeoff import (  # noqa: E402
     load,
     run,
 )
-from triode.bakeoff.plan import Trial  # noqa: E402
+from triode.bakeoff.plan import Trial, stackable  # noqa: E402
 from triode.bakeoff.protocol import wanted  # noqa: E402
 from triode.bakeoff.running import engine  # noqa: E402
 from triode.bakeoff.running.engine import TrialsFailed  # noqa: E402
-from triode.bakeoff.running.groups import arrange, stackable  # noqa: E402
+from triode.bakeoff.running.groups import arrange  # noqa: E402
 from triode.bakeoff.running.progress import clock  # noqa: E402
 from triode.bakeoff.running.worker import run_task  # noqa: E402
 from triode.bakeoff.running.workers import WorkerDied, Workers  # noqa: E402

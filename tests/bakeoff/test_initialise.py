@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -93,10 +94,56 @@ def test_activations_with_one_seed_share_their_draws(model: str) -> None:
         assert not torch.allclose(weight, other.get_parameter(name)), name
 
 
+@pytest.mark.parametrize("scheme", ["critical", "pytorch", "he", "lecun", "glorot"])
+@pytest.mark.parametrize("model", ["mlp", "residual-cnn", "transformer"])
+def test_parameters_of_an_activation_move_no_draw(model: str, scheme: str) -> None:
+    # prelu has parameters between the layers, gelu critical biases, relu neither.
+    data = pictures()
+    changes = {"model": model, "initialisation": scheme, "normalisation": "layer"}
+    networks = [train.build(trial(data, name, **changes), data) for name in ("relu", "prelu", "gelu")]
+    for name, weight in networks[0].named_parameters():
+        if weight.dim() < 2:
+            continue
+        for network in networks[1:]:
+            theirs = network.get_parameter(name)
+            torch.testing.assert_close(weight / weight.std(), theirs / theirs.std(), rtol=1e-4, atol=1e-4)
+
+
+class Drawing(nn.Module):
+    """An activation of the user's own that draws numbers when it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.Embedding(4, 2)
+        self.mixed = nn.Linear(3, 3)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.relu(z) * self.steps.weight.mean()
+
+
+def own_network(activation: Callable[[], nn.Module]) -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 9), activation(), nn.Linear(9, 7), activation(), nn.Linear(7, 4)
+    )
+
+
+@pytest.mark.parametrize("scheme", ["critical", "pytorch", "lecun"])
+def test_an_activation_that_draws_for_itself_moves_no_draw_of_the_network(scheme: str) -> None:
+    data = pictures()
+    changes = {"model": f"{__name__}:own_network", "initialisation": scheme, "hidden": (9, 7)}
+    plain = train.build(trial(data, "relu", **changes), data)
+    drawing = train.build(trial(data, f"{__name__}:Drawing", **changes), data)
+    for number in (1, 3, 5):
+        one, other = (net.get_parameter(f"{number}.weight") for net in (plain, drawing))
+        torch.testing.assert_close(one / one.std(), other / other.std(), rtol=1e-4, atol=1e-4)
+    # Each site has draws of its own, which the scheme leaves alone.
+    assert not torch.equal(drawing.get_parameter("2.steps.weight"), drawing.get_parameter("4.steps.weight"))
+
+
 def test_gates_attention_and_output_are_drawn_as_lecun_drew() -> None:
     for model, data in (("lstm", text()), ("transformer", pictures())):
-        critical = train.build(trial(data, "tanhexp=2 * z", model=model), data)
-        lecun = train.build(trial(data, "tanhexp=2 * z", model=model, initialisation="lecun"), data)
+        critical = train.build(trial(data, "twofold=2 * z", model=model), data)
+        lecun = train.build(trial(data, "twofold=2 * z", model=model, initialisation="lecun"), data)
         feeding = {id(layer) for layer in critical.feeding()}  # type: ignore[operator]
         compared = 0
         for name, module in critical.named_modules():

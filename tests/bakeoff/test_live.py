@@ -13,7 +13,7 @@ from rich.console import Console
 from triode.bakeoff.plan import Trial
 from triode.bakeoff.records import EpochRecord, TrialResult
 from triode.bakeoff.running.live import BLOCKS, LETTERS, Board, draw, live, spark
-from triode.bakeoff.running.progress import Status, display
+from triode.bakeoff.running.progress import Status, display, one_line
 from triode.bakeoff.setting import Setting
 
 LONG = "a_name_of_one_s_own_choice"
@@ -53,6 +53,23 @@ def text(drawn: object, width: int, height: int = 24) -> str:
     console = Console(width=width, height=height, file=io.StringIO(), record=True, force_terminal=True)
     console.print(drawn)
     return console.export_text()
+
+
+def test_a_text_is_judged_by_its_loss_as_in_the_report() -> None:
+    of = trial()
+    of = dataclasses.replace(of, setting=dataclasses.replace(of.setting, task="next-character"))
+    (row,) = board(status([(of, record(1, loss=2.5))])).rows()
+    assert (row.validation, row.is_accuracy) == (2.5, False)
+    finished = result(of, (record(1, loss=2.5),))
+    assert "80.00% of the validation" in one_line(finished, 1, 2, "classification")
+    assert "validation loss 2.5000" in one_line(finished, 1, 2, "next-character")
+
+
+def test_a_tuning_trial_names_its_weight_decay_where_that_is_tuned() -> None:
+    finished = result(trial(purpose="tune"), (record(1),))
+    assert "weight decay" not in one_line(finished, 1, 2)
+    finished = dataclasses.replace(finished, tuned={"learning_rate": 1e-3, "weight_decay": 0.01})
+    assert "rate 0.001, weight decay 0.01: " in one_line(finished, 1, 2)
 
 
 def test_final_figures_are_means_over_the_seeds() -> None:

@@ -14,6 +14,11 @@ from triode.bakeoff.records import EpochRecord, TrialResult
 from triode.bakeoff.spec import Spec
 
 
+def asked(**values: Any) -> Spec:
+    """A specification with three rates to try."""
+    return Spec(**({"learning_rates": (3e-4, 1e-3, 3e-3)} | values))
+
+
 def result(trial: Trial, accuracy: float = math.nan, loss: float = 1.0, **changes: Any) -> TrialResult:
     """A result whose last epoch has these validation figures, after a first that was better."""
     figures: dict[str, Any] = {"gradient_norm": (), "dead": (), "saturated": (), "mean": (), "spread": ()}
@@ -46,7 +51,7 @@ def play(spec: Spec, judge: Any, most: int = 1000) -> list[Trial]:
 
 
 def test_the_chapters_protocol_trains_only_what_is_reported() -> None:
-    spec = Spec(protocol="chapter", seeds=2, learning_rate=0.02)
+    spec = asked(protocol="chapter", seeds=2, learning_rate=0.02)
     trials = wanted(spec, "data", {})
     assert len(trials) == 14 == expected_trials(spec)
     assert {t.purpose for t in trials} == {"final"}
@@ -55,7 +60,7 @@ def test_the_chapters_protocol_trains_only_what_is_reported() -> None:
 
 
 def test_finals_wait_for_their_own_tuning_alone() -> None:
-    spec = Spec(activations=("relu", "tanh"), seeds=2, tuning_seeds=2)
+    spec = asked(activations=("relu", "tanh"), seeds=2, tuning_seeds=2)
     trials = wanted(spec, "data", {})
     assert Counter(t.activation for t in trials) == {"relu": 6, "tanh": 6}
     assert {t.purpose for t in trials} == {"tune"}
@@ -66,7 +71,7 @@ def test_finals_wait_for_their_own_tuning_alone() -> None:
 
 
 def test_the_last_validation_figure_chooses_not_the_best_one() -> None:
-    spec = Spec(activations=("relu",))
+    spec = asked(activations=("relu",))
     scores = {3e-4: 0.6, 1e-3: 0.8, 3e-3: 0.7}
     order = play(spec, lambda t: result(t, accuracy=scores.get(t.setting.learning_rate, 0.0)))
     assert {t.setting.learning_rate for t in order if t.purpose == "final"} == {1e-3}
@@ -74,14 +79,14 @@ def test_the_last_validation_figure_chooses_not_the_best_one() -> None:
 
 
 def test_losses_choose_where_there_are_no_classes() -> None:
-    spec = Spec(activations=("relu",), task="regression", dataset="data.csv")
+    spec = asked(activations=("relu",), task="regression", dataset="data.csv")
     losses = {3e-4: 0.6, 1e-3: 0.8, 3e-3: 0.7}
     order = play(spec, lambda t: result(t, loss=losses[t.setting.learning_rate]))
     assert {t.setting.learning_rate for t in order if t.purpose == "final"} == {3e-4}
 
 
 def test_seeds_of_a_point_are_averaged_and_ties_take_the_smaller_rate() -> None:
-    spec = Spec(activations=("relu",), tuning_seeds=2)
+    spec = asked(activations=("relu",), tuning_seeds=2)
 
     def judge(trial: Trial) -> TrialResult:
         lucky = trial.setting.learning_rate == 3e-3 and trial.seed == TUNING_SEED
@@ -92,7 +97,7 @@ def test_seeds_of_a_point_are_averaged_and_ties_take_the_smaller_rate() -> None:
 
 
 def test_a_diverged_point_is_never_chosen_unless_all_diverged() -> None:
-    spec = Spec(activations=("relu",))
+    spec = asked(activations=("relu",))
 
     def judge(trial: Trial) -> TrialResult:
         return result(trial, accuracy=0.9, diverged=trial.setting.learning_rate > 5e-4)
@@ -103,7 +108,7 @@ def test_a_diverged_point_is_never_chosen_unless_all_diverged() -> None:
 
 
 def test_trials_that_raise_do_not_hold_up_the_rest() -> None:
-    spec = Spec(activations=("relu",))
+    spec = asked(activations=("relu",))
     trials = wanted(spec, "data", {})
     done = {t.key: result(t, accuracy=0.5) for t in trials[1:]}
     assert all(t.purpose == "tune" for t in wanted(spec, "data", done))
@@ -114,7 +119,7 @@ def test_trials_that_raise_do_not_hold_up_the_rest() -> None:
 
 
 def test_weight_decays_make_a_grid_of_two() -> None:
-    spec = Spec(activations=("relu",), weight_decays=(0.0, 0.1))
+    spec = asked(activations=("relu",), weight_decays=(0.0, 0.1))
     assert budget(spec) == 6
     order = play(spec, lambda t: result(t, accuracy=t.setting.weight_decay - t.setting.learning_rate))
     assert {(t.setting.learning_rate, t.setting.weight_decay) for t in order if t.purpose == "final"} == {
@@ -125,15 +130,15 @@ def test_weight_decays_make_a_grid_of_two() -> None:
 
 def test_tuning_may_be_shorter_but_is_as_long_by_default() -> None:
     lengths = {
-        t.purpose: t.epochs for t in play(Spec(epochs=5, tuning_epochs=2), lambda t: result(t, accuracy=0.1))
+        t.purpose: t.epochs for t in play(asked(epochs=5, tuning_epochs=2), lambda t: result(t, accuracy=0.1))
     }
     assert lengths == {"tune": 2, "final": 5}
-    assert {t.epochs for t in wanted(Spec(epochs=5), "data", {})} == {5}
+    assert {t.epochs for t in wanted(asked(epochs=5), "data", {})} == {5}
 
 
 def test_optuna_gives_each_the_same_number_of_points_and_a_restart_the_same_ones() -> None:
     pytest.importorskip("optuna")
-    spec = Spec(activations=("relu", "tanh"), tuner="optuna", tuning_trials=7, seeds=1)
+    spec = asked(activations=("relu", "tanh"), tuner="optuna", tuning_trials=7, seeds=1)
 
     def judge(trial: Trial) -> TrialResult:
         return result(trial, accuracy=-abs(math.log10(trial.setting.learning_rate / 8e-4)))

@@ -138,3 +138,36 @@ def test_it_leaves_no_trace_in_the_global_generator() -> None:
     torch.manual_seed(1)
     rehearse(setting(dropout=0.5), ("rrelu",), pictures())
     assert torch.equal(torch.rand(1), expected)
+
+
+OWN_ACTIVATIONS = """
+import torch
+from torch import nn
+
+class Good(nn.Module):
+    def forward(self, z): return torch.sin(z)
+
+class Half(nn.Module):
+    def forward(self, z): return z[..., ::2]
+
+def plain(z): return torch.sin(z)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Half", "model mlp with the activation own_bends:Half raised RuntimeError on a batch"),
+        ("plain", "own_bends:plain raised TypeError when called without arguments .* write name=formula"),
+    ],
+)
+def test_an_activation_of_ones_own_is_tried_wherever_it_stands(
+    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_bends.py").write_text(OWN_ACTIVATIONS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.delitem(sys.modules, "own_bends", raising=False)
+    rehearse(setting(), ("relu", "own_bends:Good"), pictures())
+    with pytest.raises(TriodeError, match=words):
+        rehearse(setting(), ("relu", f"own_bends:{name}"), pictures())

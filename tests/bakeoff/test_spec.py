@@ -106,6 +106,7 @@ def test_names_resolve_aliases() -> None:
         ({"learning_rates": (0.1, -1)}, ["learning_rates = -1"]),
         ({"dropout": 1.0}, ["dropout = 1.0"]),
         ({"track": "tensorbord"}, ["did you mean 'tensorboard'"]),
+        ({"device": "gpu"}, ["device = 'gpu'", "cpu, cuda, auto"]),
         ({"learn": "yes"}, ["learn = 'yes'"]),
         ({"attempts": 0}, ["attempts = 0"]),
         ({"hidden": (512, 0)}, ["holds 0"]),

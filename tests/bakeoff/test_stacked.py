@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from triode.bakeoff.training.elementwise import Elementwise  # noqa: E402
 from triode.bakeoff.training.stacked import StackedTraining, measure, supports  # noqa: E402
 from triode.bakeoff.training.train import SingleTraining  # noqa: E402
 from triode.catalogue import get  # noqa: E402
+
+# As in a worker; on small layers threads that wait for each other are slower than one.
+torch.set_num_threads(1)
 
 SEVERAL = ("relu", "tanh", "gelu", "sigmoid")
 
@@ -81,6 +85,17 @@ def test_records_are_those_of_automatic_differentiation(
         theirs = epochs(SingleTraining([trial], data), 3)
         for (mine,), (other,) in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(record_values(mine), record_values(other), rtol=2e-4, atol=2e-5)
+
+
+def test_many_small_steps_of_another_seed_are_those_of_automatic_differentiation(pictures: Dataset) -> None:
+    # Of 32 steps four are watched, whose figures are averaged; in four pictures some units are silent, in all few are.
+    every = trials(pictures, ("relu", "tanh"), seeds=2, batch_size=4, optimizer="sgd", learning_rate=0.01)
+    chosen = [trial for trial in every if trial.seed == 1]
+    ours = epochs(StackedTraining(chosen, pictures), 1)
+    for s, trial in enumerate(chosen):
+        theirs = epochs(SingleTraining([trial], pictures), 1)
+        for mine, (other,) in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(record_values(mine[s]), record_values(other), rtol=2e-4, atol=2e-5)
 
 
 def test_results_are_those_of_automatic_differentiation(pictures: Dataset) -> None:
@@ -169,6 +184,88 @@ def test_a_slice_that_diverges_leaves_the_others_alone(pictures: Dataset) -> Non
     assert results[0].road == "stacked with 2 others"
 
 
+def test_what_a_diverged_slice_recorded_does_not_depend_on_its_company(pictures: Dataset) -> None:
+    names = ("tanh", "cubed=z * z * z", "relu")
+    settings: dict[str, Any] = {
+        "optimizer": "sgd",
+        "learning_rate": 0.02,
+        "batch_size": 4,
+        "initialisation": "lecun",
+    }
+    every = trials(pictures, names, **settings)
+    with np.errstate(all="ignore"):
+        together = epochs(StackedTraining(every, pictures), 1)
+        alone = epochs(StackedTraining(every[1:2], pictures), 1)
+        autograd = epochs(SingleTraining(every[1:2], pictures), 1)
+    broken = [
+        [records[which] for records in history]
+        for history, which in ((together, 1), (alone, 0), (autograd, 0))
+    ]
+    for mine, single, other in zip(*broken, strict=True):
+        assert (mine is None) == (single is None) == (other is None)
+        if mine is not None and single is not None and other is not None:
+            np.testing.assert_allclose(record_values(mine), record_values(single), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(record_values(mine), record_values(other), rtol=2e-4, atol=2e-5)
+    before, last = broken[0]
+    assert before is not None
+    assert last is not None
+    # It broke in the middle of the epoch, and the others went on.
+    assert math.isfinite(before.train_loss)
+    assert not math.isfinite(last.train_loss)
+    assert math.isfinite(last.mean[0])
+
+
+@pytest.mark.parametrize("kind", [StackedTraining, SingleTraining])
+def test_an_accuracy_is_over_all_examples_though_a_loss_is_not_finite(kind: Any, pictures: Dataset) -> None:
+    # Only the first test picture overflows: the others are answered, and the loss over all is not finite.
+    inputs = np.zeros((1040, 1, 4, 5), np.float32)
+    inputs[:, 0, 0, 0] = 1.0
+    inputs[0] = math.inf
+    data = replace(
+        pictures, test_inputs=inputs, test_targets=np.full(1040, 2, np.uint8), shift=0.0, scale=1.0,
+        train_inputs=pictures.train_inputs.astype(np.float32) / 255,
+    )  # fmt: skip
+    training = kind(trials(data, ("relu",)), data)
+    records = tuple(record for (record,) in epochs(training, 1))
+    (result,) = training.finish((records,), 1.0)
+    assert result.test_accuracy in (0.0, 1039 / 1040)
+    found = {result.test_accuracy}
+    for label in (0, 1):
+        other = replace(data, test_targets=np.full(1040, label, np.uint8))
+        again = kind(trials(other, ("relu",)), other)
+        again.restore(training.state())
+        found.add(again.finish((records,), 1.0)[0].test_accuracy)
+    assert found == {0.0, 1039 / 1040}
+    assert result.diverged  # a loss that is no number is never a result like any other
+    assert not math.isfinite(result.test_loss)
+
+
+@pytest.mark.parametrize("kind", [StackedTraining, SingleTraining])
+def test_a_network_that_breaks_in_the_last_step_of_an_epoch_has_diverged(
+    kind: Any, pictures: Dataset
+) -> None:
+    # One step an epoch: its loss is finite, and the weights after it are not.
+    training = kind(
+        trials(pictures, ("identity",), optimizer="sgd", learning_rate=1e38, batch_size=128, hidden=(5, 5)),
+        pictures,
+    )
+    _, (record,) = epochs(training, 1)
+    assert math.isfinite(record.train_loss)
+    assert not math.isfinite(record.validation_loss)
+    assert training.diverged == (True,)
+    assert training.epoch() == (None,)
+
+
+@pytest.mark.parametrize("kind", [StackedTraining, SingleTraining])
+def test_a_gradient_that_has_all_but_vanished_is_not_called_zero(kind: Any, pictures: Dataset) -> None:
+    # Six layers that each take a factor of ten thousand: the square of 1e-24 is no number of single precision.
+    trial = trials(pictures, ("faint=z / 10000",), hidden=(9,) * 6, initialisation="he", learning_rate=1e-9)
+    _, (record,) = epochs(kind(trial, pictures), 1)
+    norms = record.gradient_norm
+    assert all(0 < low < high for low, high in pairwise(norms))
+    assert 1e-30 < norms[0] < 1e-21
+
+
 def test_dead_units_are_counted_over_the_whole_epoch(pictures: Dataset) -> None:
     training = StackedTraining(trials(pictures, ("relu",)), pictures)
     with torch.no_grad():
@@ -179,6 +276,18 @@ def test_dead_units_are_counted_over_the_whole_epoch(pictures: Dataset) -> None:
     (after,) = training.epoch()
     assert after is not None
     assert after.dead == (pytest.approx(4 / 9), 0.0)
+
+
+def test_a_unit_that_answers_once_in_an_epoch_is_not_dead(pictures: Dataset) -> None:
+    training = StackedTraining(trials(pictures, ("relu",), batch_size=4, learning_rate=1e-9), pictures)
+    with torch.no_grad():
+        training.biases[0][0, :4] = -1e3
+        x = training.training.inputs(slice(0, len(training.training))).flatten(1)
+        first, second = (x @ training.weights[0][0, 4]).topk(2).values
+        training.biases[0][0, 4] = -(first + second) / 2
+    (record,) = training.epoch()
+    assert record is not None
+    assert record.dead[0] == pytest.approx(4 / 9)
 
 
 def test_a_tuning_trial_never_sees_the_test_part(pictures: Dataset) -> None:
@@ -208,6 +317,8 @@ def test_what_cannot_be_stacked_is_not(pictures: Dataset) -> None:
     assert not supports(trials(pictures, ("rrelu",)), pictures)
     assert not supports((trials(pictures)[0], trials(pictures, seeds=2)[1]), pictures)
     assert not supports((trials(pictures)[0], trials(pictures, hidden=(9, 8))[0]), pictures)
+    # Or the test part would be asked for a trial that tunes.
+    assert not supports((trials(pictures)[0], replace(trials(pictures)[1], purpose="tune")), pictures)
 
 
 def test_the_size_of_a_stack_is_measured_and_said(pictures: Dataset) -> None:

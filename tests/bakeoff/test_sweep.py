@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.trainings import Pretending
+from triode.bakeoff import Interrupted, Spec, load
+from triode.bakeoff.plan import Trial
 from triode.bakeoff.protocol import expected_trials
-from triode.bakeoff.sweep import Sweep, preset, presets
+from triode.bakeoff.running.engine import TrialsFailed
+from triode.bakeoff.sweep import Sweep, preset, presets, run
 from triode.errors import TriodeError
 
 
@@ -59,6 +66,44 @@ def test_what_is_no_sweep_is_refused(values: dict[str, Any], words: str) -> None
         Sweep.from_mapping(values, "mine")
 
 
+def test_figures_of_activations_that_the_user_leaves_out_are_left_out_too() -> None:
+    sweep = preset("depth", {"activations": ("relu", "mish")})
+    assert {figure.activation for figure in sweep.published} == {"mish"}
+    values = {
+        "runs": {"a": {"activations": ["relu", "tanh"]}},
+        "published": [{"run": "a", "activation": "tahn", "value": 0.5, "source": "x"}],
+    }
+    with pytest.raises(TriodeError, match="takes no part in the run 'a'; did you mean 'tanh'"):
+        Sweep.from_mapping(values, "mine")
+
+
 def test_an_unknown_preset_names_the_others() -> None:
     with pytest.raises(TriodeError, match="did you mean 'depth'"):
         preset("deph")
+
+
+def test_a_run_with_a_failure_does_not_cost_the_others(small: Callable[..., Spec], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    base = small(protocol="chapter", seeds=1, stack=1)
+
+    def raising(trials: tuple[Trial, ...], epoch: int) -> None:
+        if trials[0].activation == "relu" and trials[0].setting.hidden == (9,):
+            raise RuntimeError("no")
+
+    sweep = Sweep("Two", "", (("a", replace(base, hidden=(9,))), ("b", base)))
+    with pytest.raises(TrialsFailed, match=r"Run a: 1 of 2 trials failed.*Comparison of what there is: "):
+        run(sweep, tmp_path / "sweep", Pretending(raising), progress=False)
+    assert [len(load(tmp_path / "sweep" / name).trials) for name in ("a", "b")] == [1, 2]
+    assert (tmp_path / "sweep" / "report.html").is_file()
+
+
+def test_a_stopped_sweep_says_how_the_whole_goes_on(small: Callable[..., Spec], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    base = small(protocol="chapter", seeds=1, stack=1)
+
+    def stop(trials: tuple[Trial, ...], epoch: int) -> None:
+        raise KeyboardInterrupt
+
+    sweep = Sweep("Two", "", (("a", base), ("b", base)))
+    with pytest.raises(Interrupted, match=r"Stopped in run a, number 1 of 2; .* the same command again"):
+        run(sweep, tmp_path / "sweep", Pretending(stop), progress=False)

@@ -345,4 +345,30 @@ def test_report_says_by_its_status_that_trials_are_missing(
     result = next((tmp_path / "small" / "trials").rglob("result.json"))
     result.unlink()
     assert main(["report", "small"]) == 1
-    assert "1 of 2 trials are missing" in capsys.readouterr().out
+    assert "1 of 2 trials has no result yet" in capsys.readouterr().out
+
+
+def test_trials_that_fail_do_not_cost_the_report_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    from triode.bakeoff import report
+    from triode.bakeoff.running.engine import TrialsFailed
+
+    def failing(spec: Spec) -> None:
+        raise TrialsFailed("1 of 4 trials failed.")
+
+    written: list[object] = []
+
+    def write(results: object) -> Path:
+        written.append(results)
+        return Path("page.html")
+
+    monkeypatch.setattr("triode.bakeoff.run", failing, raising=False)
+    monkeypatch.setattr("triode.bakeoff.load", lambda place: f"what {place} holds", raising=False)
+    monkeypatch.setattr(report, "write", write)
+    monkeypatch.setattr("triode.cli._results.show", lambda results, page: print(f"table of {results}"))
+    assert main(["bakeoff", "--out", "half"]) == 1
+    assert written == ["what half holds"]
+    out, err = capsys.readouterr()
+    assert (out, err) == ("table of what half holds\n", "triode: 1 of 4 trials failed.\n")

@@ -51,6 +51,7 @@ def results(
     **settings: Any,
 ) -> Results:
     """Results of a bake-off that never ran; `change` alters each final trial, or with None leaves it out."""
+    settings = {"learning_rates": (3e-4, 1e-3, 3e-3)} | settings
     spec = Spec(activations=activations, seeds=seeds, epochs=epochs, hidden=hidden, **settings)
     rng = np.random.default_rng(draw)
     common = rng.normal(0.0, scatter, seeds)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
 import pytest
 
 from triode.bakeoff import report
-from triode.bakeoff.records import Results
-from triode.bakeoff.report.pooled import pool, verdict
+from triode.bakeoff.records import Results, TrialResult
+from triode.bakeoff.report.pooled import beyond, pool, verdict
 from triode.bakeoff.report.summary import summarise
 from triode.bakeoff.report.words import plain
+from triode.bakeoff.stats import Improvement
 from triode.cli.report import run, run_names
 from triode.errors import TriodeError
 
@@ -46,6 +48,47 @@ def test_planted_noise_over_all_runs_is_noise(tmp_path: Path) -> None:
     runs = [(str(d), summarise(made(tmp_path, d, levels=levels, scatter=0.01, seeds=4))) for d in (2, 3)]
     first, _, _ = verdict(runs, pool(runs, runs[0][1].measure), runs[0][1].measure)
     assert plain(first).startswith("Over 2 runs, no activation")
+
+
+def test_the_first_sentence_is_corrected_for_all_comparisons(tmp_path: Path) -> None:
+    # One of many rivals that leads as noise does at times: beyond 95% for it alone, not for twelve.
+    names = ("relu", "gelu", "tanh", "elu", "selu", "mish", "swish", "sigmoid", "softplus", "celu")
+    relu = [0.80, 0.81, 0.82, 0.83, 0.84, 0.85]
+    some = {"gelu": [0.80, 0.835, 0.845, 0.855, 0.865, 0.875]}
+
+    def change(t: TrialResult) -> TrialResult:
+        return replace(t, test_accuracy=some.get(t.activation, relu)[t.seed])
+
+    def first(who: tuple[str, ...]) -> tuple[float, str]:
+        made = made_up.results(tmp_path, who, seeds=6, epochs=1, hidden=(8,), change=change)
+        runs = [("a", summarise(made)), ("b", summarise(made))]
+        pooled = pool(runs, runs[0][1].measure)
+        assert pooled is not None
+        gelu = next(rival for rival in pooled.all if rival.name == "gelu")
+        return gelu.odds.low, plain(verdict(runs, pooled, runs[0][1].measure)[0])
+
+    alone, among = first(names[:2]), first(names)
+    assert alone[0] == among[0] > 0.5
+    assert "gelu beats relu" in alone[1]
+    assert "no activation differs" in among[1]
+
+
+@pytest.mark.parametrize(
+    ("figures", "fewest", "expected"),
+    [
+        ((0.80, 0.54, 0.95), 100, 1),
+        ((0.80, 0.54, 0.95), 3, 0),  # 0.8 - sqrt(3/2) 0.26 lies below a half
+        ((0.20, 0.05, 0.46), 3, 0),
+        ((0.20, 0.05, 0.40), 3, -1),
+        ((1.0, 0.54, 1.0), 3, 1),  # the bound of so many wins is exact
+        ((1.0, 0.54, 1.0), 1, 0),
+        ((0.6, 0.4, 0.8), 100, 0),
+    ],
+)
+def test_few_seeds_need_a_wider_interval(
+    figures: tuple[float, float, float], fewest: int, expected: int
+) -> None:
+    assert beyond(Improvement(*figures, 6), fewest) == expected
 
 
 def test_runs_without_common_activations_are_not_pooled(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triode.bakeoff import report
+from triode.bakeoff.records import TrialResult
 from triode.bakeoff.report import palette
 from triode.bakeoff.report.panels import LABEL_GAP, PANEL_HEIGHT, Panel, focused, spread
 from triode.bakeoff.report.summary import summarise
@@ -186,6 +187,17 @@ def test_an_activation_that_never_reaches_the_target_says_so() -> None:
     assert [row["label"] for row in shown.panels[0].outside] == ["never ▶"]
     assert "Never: not in half of the seeds." in shown.caption
     assert [row[1] for row in shown.table.rows if row[0] == "sigmoid"] == [float("inf")]
+
+
+def test_a_target_that_nobody_gave_is_on_the_way_to_the_baselines_best_epoch() -> None:
+    path = (0.1, 0.6, 0.9, 0.5)
+
+    def change(t: TrialResult) -> TrialResult:
+        told = [replace(r, validation_accuracy=v) for r, v in zip(t.epochs, path, strict=True)]
+        return replace(t, epochs=tuple(told))
+
+    made = made_up.results(Path("nowhere"), ("gelu", "relu"), epochs=3, change=change)
+    assert summarise(made).target == pytest.approx(0.1 + 0.9 * (0.9 - 0.1))
 
 
 def test_a_given_target_is_used_as_it_is() -> None:

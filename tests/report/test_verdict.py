@@ -100,8 +100,35 @@ def test_a_lead_over_the_survivors_alone_is_no_win() -> None:
     )  # fmt: skip
     verdict = report.verdict(made)
     assert not verdict.wins
-    assert "it leads where it survived, but it diverged on seed 5" in plain(verdict.ties[0])
+    assert "it leads where both survived, but it diverged on seed 5." in plain(verdict.ties[0])
+    assert "It is better than" not in said(verdict)
+    assert "none of its leads proves it better: it diverged more often" in said(verdict)
     assert any("has no loss to count" in line for line in verdict.failures)
+
+
+def test_a_baseline_that_leads_where_it_survived_is_the_one_named() -> None:
+    levels = {"relu": 0.93, "gelu": 0.87}
+    lost = {("relu", 4), ("relu", 5), ("gelu", 4)}
+    made = made_up.results(
+        HERE, tuple(levels), levels=levels, seeds=7, task="regression",
+        change=lambda t: made_up.broken(t) if (t.activation, t.seed) in lost else t,
+    )  # fmt: skip
+    verdict = report.verdict(made)
+    assert not verdict.losses
+    assert plain(verdict.ties[0]) == (
+        "gelu: no significant difference at this budget: relu leads where both survived, but relu diverged on seeds 4 "
+        "and 5, gelu only on seed 4."
+    )
+
+
+def test_seeds_that_diverged_are_not_called_missing() -> None:
+    made = made_up.results(
+        HERE, ("relu", "gelu", "tanh"), task="regression",
+        change=lambda t: made_up.broken(t) if t.activation == "gelu" and t.seed else t,
+    )  # fmt: skip
+    assert "gelu is not tested: fewer than two seeds with a test loss in common with relu." in said(
+        report.verdict(made)
+    )
 
 
 def test_noise_is_called_real_at_most_as_often_as_promised() -> None:
@@ -128,7 +155,8 @@ def test_a_clear_winner_is_named() -> None:
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_chapter_protocol_is_called_unfair_and_why(seeds: int) -> None:
     made = made_up.results(HERE, ("relu", "gelu"), seeds=seeds, protocol="chapter", initialisation="pytorch")
-    (line, _) = report.verdict(made).caveats
+    (line, paired, _) = report.verdict(made).caveats
+    assert "the same batches in the same order" in paired
     assert line.startswith("This protocol is unfair")
     for why in (
         "one learning rate (0.001, adam)",
@@ -147,6 +175,24 @@ def test_the_tuned_protocol_says_its_budget() -> None:
         in line
     )
     assert "unfair" not in " ".join(report.verdict(made).caveats)
+    assert "nor another outcome of the tuning" in report.verdict(made).caveats[-1]
+
+
+def test_what_an_equal_budget_leaves_unequal_is_said() -> None:
+    def lines(**settings: object) -> str:
+        made = made_up.results(HERE, ("relu", "gelu"), epochs=4, **settings)  # type: ignore[arg-type]
+        return " ".join(report.verdict(made).caveats)
+
+    assert "equal in points and epochs, not in time" in lines()
+    assert "With one tuning seed at each point" in lines()
+    assert "may be luck" not in lines(tuning_seeds=3)
+    short = lines(tuning_epochs=2)
+    assert "2 epochs long instead of 4" in short
+    assert "favour rates that are quick at first" in short
+    assert "quick at first" not in lines()
+    drawn = lines(tuner="optuna", weight_decays=(0.001, 0.1))
+    assert "8 learning rates between 0.0003 and 0.003, drawn by Optuna together with a weight decay" in drawn
+    assert "not in time" not in lines(protocol="chapter")
 
 
 def test_tuning_that_is_not_complete_is_called_unequal() -> None:
@@ -187,6 +233,12 @@ def test_one_rate_is_no_tuning() -> None:
     assert any(
         "Only one learning rate was tried (0.001), so nothing was tuned" in line for line in verdict.failures
     )
+
+
+def test_one_rate_with_several_weight_decays_is_tuning() -> None:
+    made = made_up.results(HERE, ("relu", "gelu"), learning_rates=(1e-3,))
+    made = replace(made, spec=replace(made.spec, weight_decays=(0.0, 0.01)))
+    assert any("so the rate was not tuned" in line for line in report.verdict(made).failures)
 
 
 def test_one_seed_proves_nothing() -> None:

@@ -45,7 +45,14 @@ class Contestant:
 
             made: Any = Module(self.activation, learn=True if learn and self.learnable else None)
         else:
-            made = self.factory()
+            try:
+                made = self.factory()
+            except Exception as error:
+                raise TriodeError(
+                    f"{self.specification} raised {type(error).__name__} when called without arguments ({error}); a "
+                    "class of torch.nn.Module, or a function that gives one, was expected: for the function of z "
+                    "itself write name=formula, or a module whose forward calls it."
+                ) from error
             if not isinstance(made, nn.Module):
                 raise TriodeError(
                     f"{self.specification} gave {type(made).__name__} when called without arguments; "

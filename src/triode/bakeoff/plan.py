@@ -10,6 +10,7 @@ from typing import Any
 
 from triode.bakeoff.contestants import Contestant, contestant
 from triode.bakeoff.setting import Setting
+from triode.bakeoff.spec import Spec
 from triode.errors import TriodeError
 
 FORMAT = 2
@@ -73,3 +74,32 @@ class Trial:
 def make_trial(who: Contestant, seed: int, purpose: str, fingerprint: str, chosen: Setting) -> Trial:
     """The trial of one contestant with one seed."""
     return Trial(who.name, who.specification, who.formula, seed, purpose, fingerprint, chosen)
+
+
+def stackable(trial: Trial, task: str) -> bool:
+    """Whether the trial can train as one with others: a plain perceptron, and an activation that is a fixed formula.
+
+    Args:
+        trial: The trial.
+        task: Of the data: classification, regression or next-character.
+    """
+    return _plain(trial.setting, task) and _fixed(trial.contestant, trial.setting.learn)
+
+
+def stackable_names(spec: Spec) -> list[str]:
+    """The activations whose trials can train as one with others, in the order of the specification."""
+    if not _plain(spec, spec.task):
+        return []
+    return [who.name for who in spec.contestants if _fixed(who, spec.learn)]
+
+
+def _plain(chosen: Setting, task: str) -> bool:
+    if chosen.model != "mlp" or chosen.normalisation != "none" or chosen.dropout > 0:
+        return False
+    return task in ("classification", "regression")
+
+
+def _fixed(who: Contestant, learn: bool) -> bool:
+    if who.activation is None or who.activation.sampled is not None:
+        return False
+    return not any(p.learned or (learn and p.learnable) for p in who.activation.parameters)

@@ -34,7 +34,8 @@ class EpochRecord:
     dead: tuple[float, ...]
     """Share (0..1) of each site's units whose output was exactly 0 for every training example of the epoch."""
     saturated: tuple[float, ...]
-    """Share (0..1) of each site's (unit, example) pairs with |f'(z)| < 0.01 max|f'| on [-10, 10], watched steps."""
+    """Share (0..1) of each site's (unit, example) pairs with |f'(z)| < 0.01 max|f'| on [-10, 10], watched steps; each
+    place of a picture and each step of a sequence counts as an example."""
     mean: tuple[float, ...]
     """Mean output of each activation site over units and examples, watched steps."""
     spread: tuple[float, ...]
@@ -50,8 +51,8 @@ class EpochRecord:
 class TrialResult:
     """One network trained to its end: one activation, one seed, one setting.
 
-    A trial that diverged (a loss that is not finite) keeps the epochs up to that point, and says so. A prediction
-    that is not a finite number counts as wrong, so its accuracy is a number too.
+    A trial that diverged (a loss in training, in validation or in the test that is not finite) keeps the epochs up to
+    that point, and says so. A prediction that is not a finite number counts as wrong, so its accuracy is a number too.
     """
 
     key: str
@@ -81,7 +82,8 @@ class TrialResult:
     """nan in a tuning trial, and where there are no classes."""
     diverged: bool
     seconds: float
-    """Wall time of the whole trial in seconds, evaluation included; a share where trials ran as one."""
+    """Wall time in seconds from epoch 0 to the end of the last, validation included; a share where trials ran as
+    one."""
     peak_memory: int = 0
     """Largest resident memory of the process that trained it, in bytes; 0 where unknown."""
     road: str = "alone"

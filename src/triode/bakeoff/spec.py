@@ -5,6 +5,7 @@ Importing this module imports no framework, so `triode bakeoff --help` is quick.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -27,6 +28,7 @@ from triode.errors import TriodeError, nearest
 
 CHAPTER_SEVEN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "swish")
 TRACKERS = ("tensorboard", "mlflow")
+_DEVICE = re.compile(r"cpu|auto|cuda(:[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Spec(Setting):
         "grid", "Protocol", "grid: every rate of learning_rates; optuna: tuning_trials drawn between them."
     )
     learning_rates: tuple[float, ...] = setting(
-        (3e-4, 1e-3, 3e-3), "Protocol", "Learning rates to try for each activation."
+        (1e-4, 3e-4, 1e-3, 3e-3), "Protocol", "Learning rates to try for each activation."
     )
     weight_decays: tuple[float, ...] = setting(
         (), "Protocol", "Weight decays to try with each rate; empty: weight_decay alone."
@@ -130,6 +132,8 @@ class Spec(Setting):
         for name in ("baseline", "device", "dask", "track"):
             if not isinstance(getattr(self, name), str):
                 raise TriodeError(f"{name} = {getattr(self, name)!r} is not text.")
+        if not _DEVICE.fullmatch(self.device):
+            one_of("device", self.device, ("cpu", "cuda", "auto"))
         for name in self.trackers:
             one_of("track", name, TRACKERS)
         self._check_activations()
@@ -146,7 +150,8 @@ class Spec(Setting):
                 )
             seen[name] = text
         if self.baseline:
-            name = contestant(self.baseline).name
+            # A name that takes part is one already: `module:object` cannot be found again by it.
+            name = self.baseline if self.baseline in seen else contestant(self.baseline).name
             if name not in seen:
                 raise TriodeError(
                     f"baseline = {self.baseline!r} takes no part: activations holds {', '.join(seen)}."

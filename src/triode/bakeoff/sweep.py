@@ -73,14 +73,22 @@ class Sweep:
                 (name, Spec.from_mapping(base | changed | dict(changes or {}), f"{source}, run {name}"))
             )
         published = []
+        taking_part = {name: spec.names for name, spec in made}
         for entry in values.get("published", []):
             try:
-                published.append(Published(**entry))
+                figure = Published(**entry)
             except TypeError as error:
                 raise TriodeError(f"{source}: a published figure is not understood ({error}).") from error
             if entry["run"] not in runs:
                 raise TriodeError(
                     f"{source}: a published figure is of the run {entry['run']!r}, which is none of {', '.join(runs)}."
+                )
+            if figure.activation in taking_part[figure.run]:
+                published.append(figure)
+            elif "activations" not in (changes or {}):
+                raise TriodeError(
+                    f"{source}: a published figure is of {figure.activation!r}, which takes no part in the run "
+                    f"{figure.run!r}{nearest(figure.activation, taking_part[figure.run])}"
                 )
         return cls(
             str(values.get("title", source)), str(values.get("summary", "")), tuple(made), tuple(published)
@@ -142,19 +150,39 @@ def run(
 
     Returns:
         The results by run, and the page that compares them.
+
+    Raises:
+        TrialsFailed: At the end, when a trial of some run raised; the other runs and the comparison are there.
+        Interrupted: After Ctrl-C.
     """
     from triode.bakeoff import report
     from triode.bakeoff.running import engine
+    from triode.bakeoff.storage.store import load
 
-    done = []
+    done: list[tuple[str, Results]] = []
+    failed: list[str] = []
     with nullcontext(executor) if executor is not None else _shared(sweep) as shared:
         for name, spec in sweep.runs:
-            results = engine.run(replace(spec, out=Path(out) / name), shared, **options)
+            directory = Path(out) / name
+            try:
+                results = engine.run(replace(spec, out=directory), shared, **options)
+            except engine.TrialsFailed as error:
+                if error.__cause__ is not None:  # the disk: the other runs cannot be written either
+                    raise
+                failed.append(f"Run {name}: {error}")
+                results = load(directory)
+            except KeyboardInterrupt as error:
+                raise engine.Interrupted(
+                    f"Stopped in run {name}, number {len(done) + 1} of {len(sweep.runs)}; what is trained is kept in "
+                    f"{out}. To go on: the same command again."
+                ) from error
             report.write(results)
             done.append((name, results))
     page = report.compare(
         done, Path(out) / "report.html", sweep.published, title=sweep.title, summary=sweep.summary
     )
+    if failed:
+        raise engine.TrialsFailed(f"{' '.join(failed)} Comparison of what there is: {page}")
     return done, page
 
 

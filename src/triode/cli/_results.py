@@ -59,11 +59,6 @@ def show(results: Results, report: Path) -> None:
     paragraph(plain(verdict.headline))
     for line in (*verdict.wins, *verdict.losses, *verdict.failures):
         paragraph(plain(line))
-    missing = results.expected - len(results.trials)
-    if missing:
-        paragraph(
-            f"{missing} of {results.expected} trials are missing; start the same bake-off again to finish them."
-        )
     paragraph(f"Report: {report}")
 
 

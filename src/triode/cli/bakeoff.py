@@ -69,15 +69,24 @@ def run(
         return 0
     from triode import bakeoff
     from triode.bakeoff import report
+    from triode.bakeoff.running.engine import TrialsFailed
     from triode.cli._output import print_json
     from triode.cli._results import data, show, status
 
-    results = bakeoff.run(chosen)
+    failed = None
+    try:
+        results = bakeoff.run(chosen)
+    except TrialsFailed as error:
+        if error.__cause__ is not None:  # the disk: no report can be written either
+            raise
+        failed, results = error, bakeoff.load(chosen.out)
     page = report.write(results)
     if json:
         print_json(data(results, page))
     else:
         show(results, page)
+    if failed is not None:  # after the report of what there is
+        raise failed
     return status(results)
 
 
@@ -91,7 +100,8 @@ def _sweep(made: Any, out: Path, print_spec: bool, json: bool) -> int:
             sys.stdout.write(f"# Run {name}\n{chosen.to_toml()}\n")
         return 0
     if not json:
-        paragraph(f"{made.title} {len(made.runs)} bake-offs, {made.trials} trials in all, in {out}.")
+        paragraph(made.title)
+        paragraph(f"{len(made.runs)} bake-offs, {made.trials} trials in all, in {out}.")
     done, page = sweep.run(made, out)
     if json:
         print_json({"report": str(page), "runs": [data(r, r.directory / "report.html") for _, r in done]})

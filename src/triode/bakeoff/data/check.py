@@ -55,6 +55,8 @@ def _parts(data: Dataset) -> tuple[tuple[str, Array, Array], ...]:
 
 
 def _check_numbers(data: Dataset) -> None:
+    if data.task == "classification" and data.outputs < 2:
+        _check_labels(data, "training", data.train_targets)  # a label below 0 is no class
     if data.outputs < (1 if data.task == "regression" else 2):
         what = {"classification": "one class", "next-character": "one character"}.get(data.task, "no target")
         raise TriodeError(
@@ -132,13 +134,16 @@ def _where(place: tuple[int, ...]) -> str:
 
 def _check_labels(data: Dataset, part: str, targets: Array) -> None:
     counts = np.zeros(data.outputs, np.int64)
+    numbered = f"{data.outputs} classes are numbered 0 to {data.outputs - 1}"
+    if data.outputs < 2:
+        numbered = "classes are numbered from 0"
     for first, piece in chunks(targets):
         wrong = (piece < 0) | (piece >= data.outputs)
         if wrong.any():
             row = int(wrong.argmax())
             raise TriodeError(
-                f"{data.name}: the {part} part has the label {piece[row]} in row {first + row:,}, and {data.outputs} "
-                f"classes are numbered 0 to {data.outputs - 1}; {_cause_of_label(part, int(piece[row]))}."
+                f"{data.name}: the {part} part has the label {piece[row]} in row {first + row:,}, and {numbered}; "
+                f"{_cause_of_label(part, int(piece[row]))}."
             )
         counts += np.bincount(piece, minlength=data.outputs)
     if part == "training" and not counts.all():

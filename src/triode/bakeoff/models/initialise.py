@@ -51,7 +51,10 @@ def initialise(
     feeding = _feeding(network, layers) if scheme == "critical" else set()
     sigma_w, sigma_b = matched(activation, network) if feeding else (1.0, 0.0)
     known = {id(layer) for layer in layers}
+    inside = {id(part) for site in activation_sites(network).values() for part in site.modules()}
     for module in network.modules():
+        if id(module) in inside:  # an activation's own table of numbers is no embedding of the network's
+            continue
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
             module.weight.copy_(_normal(module.weight, generator))
         elif id(module) in known:

@@ -16,11 +16,12 @@ EDGE = 0.05
 def protocol(summary: Summary) -> tuple[str, ...]:
     """How the comparison was made, what is unfair about it, and what the intervals do not cover."""
     spec = summary.results.spec
-    said = [*_chapter(spec)] if spec.protocol == "chapter" else [_budget(spec), *_unequal(summary)]
+    tuned = spec.protocol == "tuned"
+    said = [_budget(spec), *_limits(spec), *_unequal(summary)] if tuned else [*_chapter(spec)]
     if spec.initialisation == "critical":
         said.append(
-            "Initial weights are matched to each activation (critical gain); seeds are paired: the same data order and "
-            "the same random draws for all."
+            "Initial weights are matched to each activation (critical gain, where it has one) in the layers that feed "
+            "it; the other layers start alike."
         )
     elif spec.protocol != "chapter":
         said.append(
@@ -28,8 +29,13 @@ def protocol(summary: Summary) -> tuple[str, ...]:
             "favours those for which this kind was made."
         )
     said.append(
+        "Seeds are paired: with one seed every activation sees the same batches in the same order, and its initial "
+        "weights are the same random draws, scaled."
+    )
+    said.append(
         "The intervals say how the figures would move with other seeds on the same test examples; they do not cover "
-        "other test examples, other networks or longer training. The test set was used once, after the last epoch."
+        "other test examples, other networks or longer training"
+        f"{', nor another outcome of the tuning' * tuned}. The test set was used once, after the last epoch."
     )
     return tuple(said)
 
@@ -40,9 +46,10 @@ def edges(summary: Summary) -> tuple[str, ...]:
     if spec.protocol != "tuned":
         return ()
     if len(set(spec.learning_rates)) < 2:
+        what = "the rate was not tuned" if len(spec.weight_decays) > 1 else "nothing was tuned"
         return (
-            f"Only one learning rate was tried ({rate(spec.learning_rates[0])}), so nothing was tuned: name several "
-            "in learning_rates.",
+            f"Only one learning rate was tried ({rate(spec.learning_rates[0])}), so {what}: name several in "
+            "learning_rates.",
         )
     said = []
     for side, word, beyond in (("low", "smallest", "smaller"), ("high", "largest", "larger")):
@@ -102,9 +109,11 @@ def _absent(summary: Summary) -> list[str]:
     if not missing:
         return []
     which = [f"{named(arm.name)} seed {_seeds(arm.missing)}" for arm in summary.arms if arm.missing]
+    # A trial that raised as often as it may is not tried again as it is.
+    more = ", with more attempts for those that raised," * bool(summary.results.failures)
     return [
         f"{missing} of {summary.results.expected} trials {'has' if missing == 1 else 'have'} no result yet: "
-        f"{listed(which)}. Starting the same bake-off again finishes what is missing and repeats nothing."
+        f"{listed(which)}. Starting the same bake-off again{more} finishes what is missing and repeats nothing."
     ]
 
 
@@ -143,6 +152,9 @@ def _budget(spec: Spec) -> str:
     if spec.tuner == "optuna":
         low, high = rate(min(spec.learning_rates)), rate(max(spec.learning_rates))
         tried = f"{counted(spec.tuning_trials, 'learning rate')} between {low} and {high}, drawn by Optuna"
+        if spec.weight_decays:
+            low, high = rate(min(spec.weight_decays)), rate(max(spec.weight_decays))
+            tried += f" together with a weight decay between {low} and {high}"
     else:
         tried = f"{counted(len(spec.learning_rates), 'learning rate')} ({rates})"
         if spec.weight_decays:
@@ -155,6 +167,19 @@ def _budget(spec: Spec) -> str:
         f"choice was made on validation data alone, then trained afresh with {counted(spec.seeds, 'other seed')}; the "
         "test set was touched once, at the end. Batch size, schedule and the rest were the same for all and not tuned."
     )
+
+
+def _limits(spec: Spec) -> list[str]:
+    """What an equal budget of points does not make equal or certain."""
+    said = [
+        "The budget is equal in points and epochs, not in time: a costlier activation was given more of it."
+    ]
+    if spec.tuning_seeds < 3:
+        seeds = "one tuning seed" if spec.tuning_seeds == 1 else "two tuning seeds"
+        said[0] += f" With {seeds} at each point, which of two close ones was chosen may be luck."
+    if 0 < spec.tuning_epochs < spec.epochs:
+        said[0] += " Tuning runs that are shorter than the final ones favour rates that are quick at first."
+    return said
 
 
 def _unequal(summary: Summary) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from triode.bakeoff.records import Measure
 from triode.bakeoff.report.summary import Summary
 from triode.bakeoff.report.words import all_named, counted, listed, named, value
-from triode.bakeoff.stats import Estimate, iqm_interval, probability_of_improvement
+from triode.bakeoff.stats import Estimate, Improvement, iqm_interval, probability_of_improvement
 
 DIFFERENCES = {
     "dataset": "data",
@@ -36,6 +36,8 @@ class Rival:
     iqm: Estimate
     odds: Estimate
     """Probability that one training of it beats one of the baseline, as an estimate; nan for the baseline."""
+    beyond: int
+    """1 where it beats the baseline beyond chance, corrected for all comparisons, -1 where it loses to it, else 0."""
     won: tuple[str, ...]
     """Runs in which it beats the baseline."""
     tied: tuple[str, ...]
@@ -72,7 +74,9 @@ def pool(runs: Sequence[tuple[str, Summary]], measure: Measure) -> Pooled | None
     wanted = {summary.baseline for _, summary in runs}
     baseline = next(iter(wanted)) if len(wanted) == 1 and wanted <= set(shared) else shared[0]
     strata = {name: [list(summary.arm(name).values.values()) for _, summary in runs] for name in shared}
-    found = [_rival(name, baseline, strata, runs, measure) for name in shared]
+    # Bonferroni: an interval as wide as all comparisons together need.
+    level = 0.05 / (len(shared) - 1)
+    found = [_rival(name, baseline, strata, runs, measure, level) for name in shared]
     sign = -1.0 if measure.larger_is_better else 1.0
     found.sort(key=lambda r: sign * r.iqm.mean if math.isfinite(r.iqm.mean) else math.inf)
     return Pooled(baseline, tuple(found))
@@ -84,17 +88,39 @@ def _rival(
     strata: dict[str, list[list[float]]],
     runs: Sequence[tuple[str, Summary]],
     measure: Measure,
+    level: float,
 ) -> Rival:
     iqm = iqm_interval(strata[name])
     if name == baseline:
-        return Rival(name, iqm, Estimate(math.nan, math.nan, math.nan, 0), (), (), ())
-    p = probability_of_improvement(strata[name], strata[baseline], larger_is_better=measure.larger_is_better)
+        return Rival(name, iqm, Estimate(math.nan, math.nan, math.nan, 0), 0, (), (), ())
+    larger = measure.larger_is_better
+    p = probability_of_improvement(strata[name], strata[baseline], larger_is_better=larger)
+    wide = probability_of_improvement(
+        strata[name], strata[baseline], larger_is_better=larger, confidence=1 - level, draws=4000
+    )
     ends: dict[str, list[str]] = {"win": [], "tie": [], "loss": [], "untested": []}
     for run, summary in runs:
         if summary.baseline == baseline:
             ends[summary.against.rival(name).standing].append(run)
     odds = Estimate(p.probability, p.low, p.high, p.n)
-    return Rival(name, iqm, odds, tuple(ends["win"]), tuple(ends["tie"]), tuple(ends["loss"]))
+    fewest = min(len(values) for one in (name, baseline) for values in strata[one])
+    return Rival(
+        name, iqm, odds, beyond(wide, fewest), tuple(ends["win"]), tuple(ends["tie"]), tuple(ends["loss"])
+    )
+
+
+def beyond(p: Improvement, fewest: int) -> int:
+    """1 or -1 where the interval of `p` leaves 0.5 out on one side, else 0.
+
+    A bootstrap of n runs varies sqrt((n - 1)/n) as much as new runs would, so its interval is widened by as much, with
+    n the `fewest` runs of a stratum; but not where every run won, or lost, which has a bound of its own.
+    """
+    if fewest < 2:
+        return 0
+    wider = 1.0 if p.probability in (0.0, 1.0) else math.sqrt(fewest / (fewest - 1))
+    low = p.probability - wider * (p.probability - p.low)
+    high = p.probability + wider * (p.high - p.probability)
+    return int(low > 0.5) - int(high < 0.5)
 
 
 def verdict(
@@ -113,8 +139,8 @@ def verdict(
             tuple(notes),
         )
     base = named(pooled.baseline)
-    better = [r for r in pooled.rivals if r.odds.low > 0.5]
-    worse = [r for r in pooled.rivals if r.odds.high < 0.5]
+    better = [r for r in pooled.rivals if r.beyond > 0]
+    worse = [r for r in pooled.rivals if r.beyond < 0]
     if better or worse:
         said = []
         if better:
@@ -124,10 +150,12 @@ def verdict(
         first = f"Over {counted(len(runs), 'run')}, {'; '.join(said)} more often than chance explains."
     else:
         first = f"Over {counted(len(runs), 'run')}, no activation differs from {base} more often than chance explains."
-    notes.insert(
-        0,
-        f"These probabilities are not corrected for the {len(pooled.rivals)} comparisons; those of each run are.",
-    )
+    if len(pooled.rivals) > 1:
+        notes.insert(
+            0,
+            f"The first sentence is corrected for the {len(pooled.rivals)} comparisons, and the wins and losses of a "
+            "run for those of that run; the intervals here are not.",
+        )
     return first, tuple(_sentence(r, base, measure) for r in pooled.rivals), tuple(notes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from triode.bakeoff.records import Measure
@@ -87,16 +88,20 @@ def _opening(summary: Summary) -> tuple[str, tuple[str, ...], bool]:
             (best, advice),
             False,
         )
-    against = summary.against
+    against, measure = summary.against, summary.measure
     if len(against.untested) == len(against.rivals):
-        why = f"No activation shares two seeds with {named(against.baseline)}, so no difference from it can be tested."
+        why = (
+            f"No activation shares two seeds with {named(against.baseline)} on which both have a {measure.name}, so no "
+            "difference from it can be tested."
+        )
         return why, (best,), False
-    findings = [best + _lead(summary.comparison, measured), *_detectable(against, summary.measure)]
+    findings = [best + _lead(summary.comparison, measured), *_detectable(against, measure)]
     if against.untested:
         names = [rival.name for rival in against.untested]
         base = named(against.baseline)
         findings.append(
-            f"{all_named(names)} {_is(names)} not tested: fewer than two seeds in common with {base}."
+            f"{all_named(names)} {_is(names)} not tested: fewer than two seeds with a {measure.name} in common with "
+            f"{base}."
         )
     return headline(against), tuple(findings), True
 
@@ -138,15 +143,24 @@ def _best(arm: Arm, measure: Measure) -> str:
 
 
 def _lead(comparison: Comparison, measured: list[Arm]) -> str:
-    """Whether the first of the ranking is a winner over all others, by the correction for all pairs."""
+    """Whether the first of the ranking is a winner over all others that have results, corrected for all pairs."""
     names = {arm.name for arm in measured}
-    rivals = [name for name in comparison.rivals if name in names]
+    # A mean over the runs that survived flatters: against an arm that diverged less often it proves nothing.
+    lost = {arm.name: sum(not math.isfinite(v) for v in arm.values.values()) for arm in measured}
+    rivals = [
+        name
+        for name in comparison.ranking[1:]
+        if name in names and (name in comparison.rivals or lost[comparison.best] > lost[name])
+    ]
     if not rivals:
-        return " It is better than every other activation tried here, corrected for all pairs."
+        missing = len(comparison.ranking) > len(names)
+        others = "every other activation that has results" if missing else "every other activation tried here"
+        return f" It is better than {others}, corrected for all pairs."
     if len(rivals) == len(names) - 1:
-        return (
-            " Corrected for all pairs, none of its leads is significant; the order of the table may be luck."
-        )
+        why = "none of its leads is significant; the order of the table may be luck"
+        if any(name not in comparison.rivals for name in rivals):
+            why = "none of its leads proves it better: it diverged more often than others, which its mean leaves out"
+        return f" Corrected for all pairs, {why}."
     told = all_named(rivals) if len(rivals) <= 4 else f"{number(len(rivals))} others"
     return f" Corrected for all pairs, {told} cannot be told from it."
 
@@ -165,9 +179,17 @@ def tie(rival: Rival, against: Against, measure: Measure) -> str:
     difference = rival.difference.mean
     better = (difference > 0) == against.larger_is_better
     said = f"{named(rival.name)}: no significant difference at this budget"
-    if rival.p_corrected < against.alpha:  # significant over the runs that survived, of which it has fewer
-        seeds = listed([str(seed) for seed in rival.diverged])
-        return f"{said}: it leads where it survived, but it diverged on seed {seeds}."
+    if (
+        rival.p_corrected < against.alpha
+    ):  # significant over the runs that survived, of which the leader has fewer
+        base = named(against.baseline)
+        leader, other, lost, also = (
+            ("it", base, rival.diverged, rival.baseline_diverged)
+            if better
+            else (base, named(rival.name), rival.baseline_diverged, rival.diverged)
+        )
+        besides = f", {other} only on {_on(also)}" if also else ""
+        return f"{said}: {leader} leads where both survived, but {leader} diverged on {_on(lost)}{besides}."
     if difference == 0:
         return f"{said}; no difference was seen at all."
     said += f" ({gap(measure, difference)} {'better' if better else 'worse'}{_odds(rival.improvement)})"
@@ -183,6 +205,10 @@ def tie(rival: Rival, against: Against, measure: Measure) -> str:
         else f"over {MOST_SAID:,} more seeds"
     )
     return f"{said}; {how} would be needed to see a difference of {size}."
+
+
+def _on(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) != 1)} {listed([str(seed) for seed in seeds])}"
 
 
 def _span(rival: Rival, measure: Measure) -> str:
@@ -210,10 +236,16 @@ def _detectable(against: Against, measure: Measure) -> list[str]:
         return []
     seeds = max(r.difference.n for r in against.rivals)
     few = f"With {seeds} seeds only large differences can show" if seeds <= 5 else f"With {seeds} seeds"
+    guess = (
+        ""
+        if seeds > 5
+        else " How many more seeds would tell is a guess from that scatter, known from few seeds."
+    )
     # The median: one activation with a diverged seed has a scatter that says nothing about the others.
     return [
         f"{few}: at the scatter seen here a true difference of about {gap(measure, statistics.median(sizes))} would be "
         "found four times in five, so “no significant difference” does not mean “equal”."
+        f"{guess * any(r.more_seeds for r in against.ties)}"
     ]
 
 

@@ -93,12 +93,7 @@ def run(
         try:
             if job.schedule.missing:
                 crew = stack.enter_context(_crew(spec, executor, len(job.schedule.missing)))
-                show = (
-                    stack.enter_context(display(live=spec.live))
-                    if progress is True
-                    else progress or (lambda status: None)
-                )
-                job.train(crew, show)
+                job.train(crew, _shown(stack, progress, spec))
             results = job.results()
         except KeyboardInterrupt as error:
             kept, total = len(job.schedule.finished), job.schedule.expected
@@ -235,11 +230,11 @@ class _Job:
 
 
 def _shown(
-    stack: ExitStack, progress: bool | Callable[[Status], None], live: bool
+    stack: ExitStack, progress: bool | Callable[[Status], None], spec: Spec
 ) -> Callable[[Status], None]:
     """What is called with every status: the terminal's display, the caller's function, or nothing."""
     if progress is True:
-        return stack.enter_context(display(live=live))
+        return stack.enter_context(display(live=spec.live, task=spec.task))
     return progress or (lambda status: None)
 
 

@@ -11,42 +11,12 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from triode.bakeoff.contestants import Contestant
-from triode.bakeoff.plan import Trial
+from triode.bakeoff.plan import Trial, stackable_names
 from triode.bakeoff.setting import Setting
 from triode.bakeoff.spec import Spec
 
 Keyed = tuple[str, Trial]
 """A trial under its key, which takes a while to compute."""
-
-
-def stackable(trial: Trial, task: str) -> bool:
-    """Whether the trial can train as one with others: a plain perceptron, and an activation that is a fixed formula.
-
-    Args:
-        trial: The trial.
-        task: Of the data: classification, regression or next-character.
-    """
-    return _plain(trial.setting, task) and _fixed(trial.contestant, trial.setting.learn)
-
-
-def stackable_names(spec: Spec) -> list[str]:
-    """The activations whose trials can train as one with others, in the order of the specification."""
-    if not _plain(spec, spec.task):
-        return []
-    return [who.name for who in spec.contestants if _fixed(who, spec.learn)]
-
-
-def _plain(chosen: Setting, task: str) -> bool:
-    if chosen.model != "mlp" or chosen.normalisation != "none" or chosen.dropout > 0:
-        return False
-    return task in ("classification", "regression")
-
-
-def _fixed(who: Contestant, learn: bool) -> bool:
-    if who.activation is None or who.activation.sampled is not None:
-        return False
-    return not any(p.learned or (learn and p.learnable) for p in who.activation.parameters)
 
 
 def setting_name(chosen: Setting) -> str:

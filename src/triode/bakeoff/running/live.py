@@ -38,8 +38,13 @@ class Course:
     def score(self) -> float:
         """Its last validation figure, larger being better: the accuracy, or minus the loss where there is none."""
         last = self.records[-1]
-        value = last.validation_accuracy if math.isfinite(last.validation_accuracy) else -last.validation_loss
+        value = last.validation_accuracy if _by_accuracy(self.trial, last) else -last.validation_loss
         return value if math.isfinite(value) else -math.inf
+
+
+def _by_accuracy(trial: Trial, record: EpochRecord) -> bool:
+    """Whether the accuracy judges: a text is judged by its loss, as in the report."""
+    return trial.setting.task != "next-character" and math.isfinite(record.validation_accuracy)
 
 
 class Board:
@@ -96,7 +101,7 @@ class Row:
         final = [course for course in courses if course.trial.purpose == "final"]
         shown = final or [max(courses, key=lambda course: course.score)]
         ends = [course.records[-1] for course in shown]
-        accuracy = all(math.isfinite(record.validation_accuracy) for record in ends)
+        accuracy = all(_by_accuracy(course.trial, course.records[-1]) for course in shown)
         running = [course for course in courses if not course.finished]
         newest = max(running or shown, key=lambda course: course.records[-1].epoch)
         length = min(len(course.records) for course in shown)

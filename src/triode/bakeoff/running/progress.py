@@ -60,27 +60,35 @@ def clock(seconds: float | None) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def one_line(result: TrialResult, number: int, total: int) -> str:
-    """The `number`-th finished trial of `total` in a line; the test figures wait for the report."""
+def one_line(result: TrialResult, number: int, total: int, task: str = "auto") -> str:
+    """The `number`-th finished trial of `total` in a line; the test figures wait for the report.
+
+    A text is judged by its loss, though the share of its characters that are guessed right is known too.
+    """
     last = result.epochs[-1]
     if result.diverged:
         outcome = f"diverged in epoch {last.epoch}"
-    elif math.isfinite(last.validation_accuracy):
+    elif math.isfinite(last.validation_accuracy) and task != "next-character":
         outcome = f"{last.validation_accuracy:.2%} of the validation examples right after epoch {last.epoch}"
     else:
         outcome = f"validation loss {last.validation_loss:.4f} after epoch {last.epoch}"
     count = f"{number:>{len(str(total))}}/{total}"
     what = f"tuning at rate {result.learning_rate:.3g}" if result.purpose == "tune" else f"seed {result.seed}"
+    if result.purpose == "tune" and "weight_decay" in result.tuned:
+        what += f", weight decay {result.tuned['weight_decay']:.3g}"
     return f"{count}  {result.activation}, {what}: {outcome} ({result.seconds:.1f} s)"
 
 
 @contextmanager
-def display(console: Console | None = None, *, live: bool = False) -> Iterator[Callable[[Status], None]]:
+def display(
+    console: Console | None = None, *, live: bool = False, task: str = "auto"
+) -> Iterator[Callable[[Status], None]]:
     """Show statuses on the terminal (standard error); where there is no terminal, a line for each finished trial.
 
     Args:
         console: Where to; by default standard error.
         live: On a terminal, a table with a row for each activation in place of a bar for each trial.
+        task: What is learned, which says the figure that a finished trial is shown with.
     """
     from rich.console import Console
 
@@ -91,12 +99,12 @@ def display(console: Console | None = None, *, live: bool = False) -> Iterator[C
         with table(console) as update:
             yield update
         return
-    with _bars(console) as update:
+    with _bars(console, task) as update:
         yield update
 
 
 @contextmanager
-def _bars(console: Console) -> Iterator[Callable[[Status], None]]:
+def _bars(console: Console, task: str) -> Iterator[Callable[[Status], None]]:
     """A bar for the whole and one for each trial in training, as many as the terminal has lines for."""
     from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
@@ -112,7 +120,7 @@ def _bars(console: Console) -> Iterator[Callable[[Status], None]]:
 
         def update(status: Status) -> None:
             for number, result in enumerate(status.latest, status.finished - len(status.latest) + 1):
-                console.print(one_line(result, number, status.total), highlight=False, soft_wrap=True)
+                console.print(one_line(result, number, status.total, task), highlight=False, soft_wrap=True)
             times = f"{clock(status.elapsed)} gone, {clock(status.remaining)} left"
             progress.update(
                 whole,

@@ -29,6 +29,8 @@ PIECE = 2**20
 def rehearse(setting: Setting, activations: Sequence[str], dataset: Dataset) -> None:
     """Build the network with the first activation and take one batch forward and backward on the CPU.
 
+    The user's own modules are tried each: a formula fits wherever another does, and code may not.
+
     Args:
         setting: The model and how it is trained.
         activations: What is compared; the first stands in for all.
@@ -43,8 +45,11 @@ def rehearse(setting: Setting, activations: Sequence[str], dataset: Dataset) -> 
     for which in ("train", "validation", "test"):
         size(dataset, setting, which)
     check_targets(dataset)
-    who = contestant(activations[0])
+    who, *others = [contestant(text) for text in activations]
     loss = _one_step(setting, who, dataset)
+    for other in others:
+        if other.activation is None:
+            _one_step(setting, other, dataset)
     if not math.isfinite(loss) and who.name != "relu":
         # An activation that gives no number is a result, which the record of its trials will tell.
         loss = _one_step(setting, contestant("relu"), dataset)
@@ -114,10 +119,10 @@ def _one_step(setting: Setting, who: Contestant, dataset: Dataset) -> float:
             raise
         except Exception as error:
             raise TriodeError(
-                f"model {setting.model} raised {type(error).__name__} on a batch of shape {tuple(x.shape)} of "
-                f"{dataset.name}: {_one_line(error)}"
+                f"model {setting.model}{_with(who)} raised {type(error).__name__} on a batch of shape "
+                f"{tuple(x.shape)} of {dataset.name}: {_one_line(error)}"
             ) from error
-    _check_answer(setting, dataset, answer, examples, targets)
+    _check_answer(setting, dataset, answer, examples, targets, _with(who))
     if not called:
         why = (
             "it never called what it was given"
@@ -145,12 +150,12 @@ def _draw_weights(setting: Setting, who: Contestant, dataset: Dataset, network: 
 
 
 def _check_answer(
-    setting: Setting, dataset: Dataset, answer: Any, examples: Examples, targets: Tensor
+    setting: Setting, dataset: Dataset, answer: Any, examples: Examples, targets: Tensor, who: str
 ) -> None:
     expected = (*targets.shape, dataset.outputs) if dataset.task == TEXT else (len(targets), dataset.outputs)
     if not isinstance(answer, Tensor):
         raise TriodeError(
-            f"model {setting.model} gave {type(answer).__name__} for a batch; a tensor of shape {expected} was "
+            f"model {setting.model}{who} gave {type(answer).__name__} for a batch; a tensor of shape {expected} was "
             "expected."
         )
     if tuple(answer.shape) != expected:
@@ -158,9 +163,14 @@ def _check_answer(
             dataset.task
         ]
         raise TriodeError(
-            f"model {setting.model} gave a tensor of shape {tuple(answer.shape)} for a batch of {len(targets)} "
+            f"model {setting.model}{who} gave a tensor of shape {tuple(answer.shape)} for a batch of {len(targets)} "
             f"examples; {expected} was expected, because {dataset.name} has {dataset.outputs} {what}."
         )
+
+
+def _with(who: Contestant) -> str:
+    """Names an activation of the user's own, which may be the one at fault."""
+    return f" with the activation {who.specification}" if who.activation is None else ""
 
 
 def _first_odd(x: Tensor) -> str:

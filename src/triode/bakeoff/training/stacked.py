@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from triode.bakeoff.plan import stackable
 from triode.bakeoff.records import WATCH_EVERY, EpochRecord, TrialResult
-from triode.bakeoff.running.groups import stackable
 from triode.bakeoff.storage.environment import peak_memory
 from triode.bakeoff.training.elementwise import Elementwise
 from triode.bakeoff.training.examples import Examples, part
@@ -42,12 +42,12 @@ which costs nothing beside it and leaves the library free to block it as it woul
 
 
 def supports(trials: Sequence[Trial], data: Dataset) -> bool:
-    """Whether these trials can be trained here: plain perceptrons, one seed and setting but for the learning rate."""
+    """Whether these trials can be trained here: plain perceptrons that differ in activation and rate alone."""
     first = trials[0].setting
     if not all(stackable(trial, data.task) for trial in trials):
         return False
     return all(
-        trial.seed == trials[0].seed
+        (trial.seed, trial.purpose) == (trials[0].seed, trials[0].purpose)
         and trial.setting.alone(learning_rate=1.0) == first.alone(learning_rate=1.0)
         for trial in trials
     )
@@ -129,7 +129,7 @@ class StackedTraining:
             watch.alive.see(buffers)
             if step % WATCH_EVERY == 0:
                 watch.tally.see(buffers, self.activation, self.gradients, self._spans)
-            watch.count(losses, right, buffers.batch)
+            watch.count(losses, right, buffers.batch, training=True)
             if not any(watch.going):
                 break
             self._update(watch.going)
@@ -173,7 +173,7 @@ class StackedTraining:
     def finish(self, epochs: tuple[tuple[EpochRecord, ...], ...], seconds: float) -> tuple[TrialResult, ...]:
         """The results; the test part is used here, once, and not at all for a tuning trial."""
         test = [(math.nan, math.nan)] * self.slices
-        if any(trial.purpose == "final" for trial in self.trials):
+        if self.trials[0].purpose == "final":
             test = self.evaluate(part(self._data, self.setting, "test", self.device))
         return tuple(self._result(s, epochs[s], test[s], seconds / self.slices) for s in range(self.slices))
 
@@ -235,8 +235,8 @@ class StackedTraining:
         for s, trial in enumerate(self.trials):
             if going[s]:
                 rates.setdefault(trial.setting.learning_rate, []).append(s)
-        # Where gradients are exactly 0 (dead units) the moments decay into subnormal numbers, on which a processor takes
-        # twice as long for the whole sweep; what is below 1e-38 moves no weight.
+        # Where gradients are exactly 0 (dead units) the moments decay into subnormal numbers, on which a processor
+        # takes twice as long for the whole sweep; what is below 1e-38 moves no weight.
         flushes = self.device.type == "cpu" and torch.set_flush_denormal(True)
         for rate, members in rates.items():
             self._optimise(rate, members)
@@ -261,7 +261,11 @@ class StackedTraining:
 
     def _records(self, watch: Watch, seconds: float) -> tuple[EpochRecord | None, ...]:
         validation = self.evaluate(self.validation)
-        before, self._diverged = self._diverged, [not going for going in watch.going]
+        before = self._diverged
+        self._diverged = [
+            before[s] or not (math.isfinite(watch.loss(s)) and math.isfinite(validation[s][0]))
+            for s in range(self.slices)
+        ]
         return tuple(
             None if before[s] else self._record(s, watch, validation[s], seconds) for s in range(self.slices)
         )
@@ -273,13 +277,9 @@ class StackedTraining:
             train_accuracy=self._accuracy(watch, s),
             validation_loss=validation[0],
             validation_accuracy=validation[1],
-            gradient_norm=watch.tally.norms(s),
-            dead=tuple(watch.alive.dead(layer)[s] for layer in range(len(self._sites))),
-            saturated=watch.tally.saturated(s),
-            mean=watch.tally.mean(s),
-            spread=watch.tally.spread(s),
             learned={},
             seconds=seconds,
+            **watch.figures(s),
         )
 
     def _accuracy(self, watch: Watch, s: int) -> float:
@@ -303,9 +303,9 @@ class StackedTraining:
             sites=self._sites,
             units=self.widths[1:-1],
             epochs=epochs,
-            test_loss=test[0] if trial.purpose == "final" else math.nan,
-            test_accuracy=test[1] if trial.purpose == "final" else math.nan,
-            diverged=self._diverged[s],
+            test_loss=test[0],
+            test_accuracy=test[1],
+            diverged=self._diverged[s] or (trial.purpose == "final" and not math.isfinite(test[0])),
             seconds=seconds,
             peak_memory=peak_memory(),
             road="alone" if not others else f"stacked with {others} other{'s' * (others > 1)}",
@@ -338,9 +338,13 @@ def measure(trials: Sequence[Trial], data: Dataset, jobs: int, device: str = "cp
     best = min(sizes, key=lambda size: (finished(size), size))
     if finished(1) < GAIN * finished(best):
         best = 1
-    said = ", ".join(f"{size}: {1e3 * cost[size]:.2f} ms" for size in sizes)
+    said = ", ".join(
+        f"{1e3 * cost[size]:.2f} ms alone" if size == 1 else f"{1e3 * cost[size]:.2f} in a stack of {size}"
+        for size in sizes
+    )
     how = "alone" if best == 1 else f"as one of {best}"
     return (
         best,
-        f"each network was trained {how}; a step of one network in a stack of {said} ({jobs} at a time)",
+        f"each network was trained {how}, with which {jobs} worker{'s' * (jobs > 1)} finish {largest} networks "
+        f"first or nearly so (a step of one network takes {said})",
     )

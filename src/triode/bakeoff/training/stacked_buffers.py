@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SATURATED = 0.01
 """A slope below this share of the activation's steepest counts as saturated."""
+LEAST_SQUARE, MOST_SQUARE = 1e-30, 1e30
+"""Sums of squares outside are taken again in double precision: those of single precision end near 1e-45 and 1e38."""
 
 
 class Buffers:
@@ -65,17 +67,38 @@ class Watch:
         self.alive = Alive(slices, widths[1:-1], steepest.device)
         self.tally = Tally(slices, sites + 1, sites, steepest)
         self.going = [not flag for flag in diverged]
+        self._sites = sites
         self._loss = [0.0] * slices
         self._right, self._seen = [0] * slices, [0] * slices
+        self._ended: dict[int, dict[str, tuple[float, ...]]] = {}
 
-    def count(self, losses: Tensor, right: Tensor, batch: int) -> None:
-        """Take in the mean losses of a batch; a slice whose loss is not finite is going no longer."""
+    def count(self, losses: Tensor, right: Tensor, batch: int, training: bool = False) -> None:
+        """Take in the mean losses of a batch, after what else is to be seen of it.
+
+        In training a slice whose loss is not finite is going no longer: its figures stay as they are now, whatever
+        company it has.
+        """
         for s, (loss, hits) in enumerate(zip(losses.tolist(), right.tolist(), strict=True)):
-            if self.going[s]:
-                self._loss[s] += loss * batch
-                self._right[s] += hits
-                self._seen[s] += batch
-                self.going[s] = math.isfinite(loss)
+            if not self.going[s]:
+                continue
+            self._loss[s] += loss * batch
+            self._right[s] += hits
+            self._seen[s] += batch
+            if training and not math.isfinite(loss):
+                self.going[s] = False
+                self._ended[s] = self.figures(s)
+
+    def figures(self, s: int) -> dict[str, tuple[float, ...]]:
+        """What was watched of a slice, by the names of an `EpochRecord`."""
+        if s in self._ended:
+            return self._ended[s]
+        return {
+            "gradient_norm": self.tally.norms(s),
+            "dead": tuple(self.alive.dead(layer)[s] for layer in range(self._sites)),
+            "saturated": self.tally.saturated(s),
+            "mean": self.tally.mean(s),
+            "spread": self.tally.spread(s),
+        }
 
     def loss(self, s: int) -> float:
         """Mean loss over the examples seen."""
@@ -157,9 +180,7 @@ class Tally:
         if gradients is not None:
             self._with_gradient = True
             for layer, span in enumerate(spans):
-                # dot runs at the speed of memory, which vector_norm does not
-                squares = torch.stack([torch.dot(row[span], row[span]) for row in gradients])
-                self._norms[layer] += squares.double().sqrt()
+                self._norms[layer] += norms(gradients[:, span])
 
     def norms(self, s: int) -> tuple[float, ...]:
         """Mean norm of each layer's gradient; nan where none was seen."""
@@ -180,3 +201,21 @@ class Tally:
         mean = self._mean[:, s] / self._outputs
         variance = self._square[:, s] / self._outputs - mean.square()
         return tuple(variance.clamp_min(0.0).sqrt().tolist())
+
+
+def norms(rows: Tensor) -> Tensor:
+    """Euclidean norm of each row, float64; a gradient that has all but vanished is not taken for 0.
+
+    >>> norms(torch.tensor([[3e-25, 4e-25], [3.0, 4.0]])).tolist()
+    [5...e-25, 5.0]
+    """
+    if not rows.is_cpu:
+        each: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+        return each
+    # dot runs at the speed of memory, which vector_norm does not
+    squares = torch.stack([torch.dot(row, row) for row in rows]).double()
+    found = squares.sqrt()
+    for s, square in enumerate(squares.tolist()):
+        if not LEAST_SQUARE < square < MOST_SQUARE:
+            found[s] = torch.linalg.vector_norm(rows[s], dtype=torch.float64)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
@@ -102,9 +103,9 @@ class SingleTraining:
         """Epoch 0: one pass over all training examples in evaluation mode, and the validation part."""
         with self._seeded(0):
             trained, figures = survey(self.network, self.training, self.watch)
-            self._diverged = not math.isfinite(trained[0])
-            record = make_record(0, trained, evaluate(self.network, self.validation), figures, 0.0)
-        return (record,)
+            validated = evaluate(self.network, self.validation)
+        self._diverged = not (math.isfinite(trained[0]) and math.isfinite(validated[0]))
+        return (make_record(0, trained, validated, figures, 0.0),)
 
     def epoch(self) -> tuple[EpochRecord | None, ...]:
         """Train one epoch; None once diverged."""
@@ -117,8 +118,8 @@ class SingleTraining:
                 self.network, self.optimizer, self.training, self.setting.batch_size, self.order, self.watch
             )
             seconds = time.perf_counter() - begun
-            self._diverged = not math.isfinite(trained[0])
             validated = evaluate(self.network, self.validation)
+        self._diverged = not (math.isfinite(trained[0]) and math.isfinite(validated[0]))
         return (make_record(self.epochs, trained, validated, figures, seconds),)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
@@ -190,7 +191,7 @@ class SingleTraining:
             epochs=epochs[0],
             test_loss=test[0],
             test_accuracy=test[1],
-            diverged=self._diverged,
+            diverged=self._diverged or (trial.purpose != "tune" and not math.isfinite(test[0])),
             seconds=seconds,
             peak_memory=peak_memory(),
         )
@@ -235,11 +236,18 @@ def build(trial: Trial, data: Dataset) -> nn.Module:
     """The network of a trial with its initial weights, on the CPU.
 
     Weights are drawn from a generator that only the seed decides. The factory of a user's own model runs with PyTorch's
-    global generator seeded; with initialisation `pytorch` what it drew stays.
+    global generator seeded; with initialisation `pytorch` what it drew stays. An activation that draws numbers for
+    itself has a seed of its own at each site, so that they move no draw of the network's.
     """
     setting, who = trial.setting, trial.contestant
+    sites = count(1)
+
+    def activation() -> nn.Module:
+        with Seeded(trial.seed, next(sites), torch.device("cpu")):
+            return who.module(setting.learn)
+
     with Seeded(trial.seed, 0, torch.device("cpu")):
-        network = models.build(setting, data, lambda: who.module(setting.learn))
+        network = models.build(setting, data, activation)
     draw_weights(network, trial)
     return network
 

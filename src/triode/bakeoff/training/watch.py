@@ -22,6 +22,8 @@ from triode.bakeoff.records import WATCH_EVERY, EpochRecord
 REACH = 10.0
 SATURATED = 0.01
 """A slope below this share of the steepest within [-REACH, REACH] counts as saturated."""
+LEAST, MOST = 1e-15, 1e15
+"""Norms outside are taken again in double precision: their squares leave the range of single precision."""
 GRID = 801
 """Points between -REACH and REACH at which the steepest slope is looked for."""
 FEW = 8
@@ -232,7 +234,7 @@ class Watch:
         given = [(number, p.grad) for number, p in self._parameters if p.grad is not None]
         norms = torch.zeros(len(self.layers), dtype=torch.float64, device=self._parameters[0][1].device)
         if given:
-            each = torch.stack(torch._foreach_norm([gradient for _, gradient in given])).double()
+            each = norms_of([gradient for _, gradient in given])
             numbers = [number for number, _ in given]
             if self._index is None or self._numbers != numbers:
                 self._numbers, self._index = numbers, torch.tensor(numbers, device=norms.device)
@@ -324,6 +326,21 @@ class Watch:
             site.quiet = quiet if FEW * len(quiet) <= site.units else None
         elif self.watching:
             site.all_alive = bool(site.alive.all())
+
+
+def norms_of(tensors: list[Tensor]) -> Tensor:
+    """Euclidean norm of each tensor, float64; a gradient that has all but vanished is not taken for 0.
+
+    >>> norms_of([torch.full((4,), 1e-25)]).tolist()
+    [2...e-25]
+    """
+    if tensors[0].device.type != "cpu":  # to look at a norm would be to wait for the device
+        return torch.stack([torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in tensors])
+    each = torch.stack(torch._foreach_norm(tensors)).double()
+    for i, norm in enumerate(each.tolist()):
+        if not LEAST < norm < MOST:
+            each[i] = torch.linalg.vector_norm(tensors[i], dtype=torch.float64)
+    return each
 
 
 def _as_in_memory(x: Tensor) -> tuple[Tensor, bool]:
