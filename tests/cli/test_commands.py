@@ -285,6 +285,17 @@ def test_a_missing_extra_is_one_sentence(
     assert extra in refusal(words, capsys)
 
 
+def test_flags_are_read_alike_where_pydantic_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    # A tracker's client brings it; Cyclopts then checks every value, absent flags among them, against its annotation.
+    pytest.importorskip("pydantic")
+    assert main(["bakeoff", "--print-spec", "--seeds", "4", "--hidden", "32,16", "--live"]) == 0
+    out = capsys.readouterr().out
+    assert "seeds = 4\n" in out
+    assert "hidden = [32, 16]\n" in out
+    assert "live = true\n" in out
+    assert "'none' is not one of adam" in refusal(["bakeoff", "--optimizer", "none"], capsys)
+
+
 def test_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "spec.toml").write_text(
         'activations = ["relu", "mish"]\nseeds = 7\nepochs = 2\n', encoding="utf-8"

@@ -10,7 +10,7 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, convert
 
 from triode.bakeoff.setting import GROUPS
 from triode.bakeoff.spec import Spec, split_activations, written_fields
@@ -125,7 +125,6 @@ def _signature() -> inspect.Signature:
 
 
 def _flag(field: dataclasses.Field[Any]) -> inspect.Parameter:
-    # Without `None`: Cyclopts would read the word "none" as it, and a mistyped number would go unnoticed.
     kind = _without_none(typing.get_type_hints(Spec)[field.name])
     is_list = typing.get_origin(kind) is tuple
     settings: dict[str, Any] = {
@@ -144,13 +143,25 @@ def _flag(field: dataclasses.Field[Any]) -> inspect.Parameter:
             "n_tokens": 1,
             "accepts_keys": False,
         }
-    annotation = Annotated[kind, Parameter(**settings)]  # type: ignore[valid-type]
+    elif kind is not bool:
+        settings |= {"converter": _as(kind), "n_tokens": 1}
+    # An absent flag is None, and where Pydantic is loaded Cyclopts holds that against the annotation.
+    annotation: Any = Annotated[kind | None, Parameter(**settings)]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _without_none(kind: Any) -> Any:
     rest = [part for part in typing.get_args(kind) if part is not type(None)]
     return rest[0] if isinstance(kind, types.UnionType) and len(rest) == 1 else kind
+
+
+def _as(kind: Any) -> Any:
+    """A converter to `kind` alone: of `kind | None` Cyclopts would read the word "none" as None."""
+
+    def one(_: Any, tokens: Any) -> Any:
+        return convert(kind, tokens)
+
+    return one
 
 
 def _list_of(item: type) -> Any:
