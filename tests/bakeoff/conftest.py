@@ -94,3 +94,9 @@ class Here(Executor):
 @pytest.fixture
 def here() -> Here:
     return Here()
+
+
+@pytest.fixture
+def plain(small: Callable[..., Spec]) -> Callable[..., Spec]:
+    """Two activations, two seeds, one rate, each trial by itself."""
+    return lambda **changes: small(**({"protocol": "chapter", "stack": 1} | changes))

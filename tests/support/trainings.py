@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from triode.bakeoff.plan import Trial
 from triode.bakeoff.records import EpochRecord, Results, TrialResult
 from triode.bakeoff.running.worker import run_task
+from triode.bakeoff.spec import Spec
 
 Hook = Callable[[tuple[Trial, ...], int], None]
 
@@ -123,3 +125,43 @@ def numbers(results: Results) -> list[str]:
         return repr(replace(trial, seconds=0.0, peak_memory=0, epochs=epochs))
 
     return [timeless(trial) for trial in (*results.tuning, *results.trials)]
+
+
+def failing(times: int, *which: tuple[str, int], at: int = 1) -> Callable[[tuple[Trial, ...], int], None]:
+    """Raises in epoch `at`, so many times in all, when one of these (activation, seed) trains."""
+    left = [times]
+
+    def hook(trials: tuple[Trial, ...], epoch: int) -> None:
+        if epoch == at and left[0] and any((t.activation, t.seed) in which for t in trials):
+            left[0] -= 1
+            raise RuntimeError("the disk caught fire")
+
+    return hook
+
+
+class Observing:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.epochs: list[tuple[str, int, int]] = []
+        self.results: list[str] = []
+        self.ended: list[Results] = []
+
+    def begin(self, spec: Spec, trials: tuple[Trial, ...]) -> None:
+        self.begun = len(trials)
+
+    def epoch(self, trial: Trial, record: EpochRecord) -> None:
+        self.epochs.append((trial.activation, trial.seed, record.epoch))
+
+    def trial(self, trial: Trial, result: TrialResult) -> None:
+        assert (trial.activation, trial.seed, 2) in self.epochs
+        self.results.append(result.key)
+
+    def end(self, results: Results) -> None:
+        self.ended.append(results)
+
+
+def files(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Time of writing and content of everything the trials left."""
+    return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(directory.glob("trials/*/*"))}
