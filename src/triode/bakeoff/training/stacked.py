@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOMENTUM = 0.9
 TURNS, STEPS = 5, 4
 """Turns, and steps in each, by which the size of stacks is chosen."""
-GAIN = 1.15
+GAIN = 1.3
 """A stack must promise to be so much faster than one network at a time: less is within the noise of the measurement."""
 SMALL = 2**19
 """A product of fewer multiplications than this goes into one call for the whole stack; a larger one has its own call,

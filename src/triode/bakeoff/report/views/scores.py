@@ -47,7 +47,7 @@ def measured(summary: Summary) -> Chart:
         "Left: mean over seeds (large point) with its 95% Student interval, each seed a small dot; the test set was "
         f"used once, after the last epoch. Right: the difference from {base} on the same seed, which removes what a "
         "seed does to both, with its own 95% interval; the point is filled where the difference stays significant "
-        f"after Holm’s correction for all {len(summary.against.rivals)} comparisons with the baseline at "
+        f"after Holm’s correction for every comparison with the baseline ({len(summary.against.rivals)} here) at "
         f"{100 * summary.against.alpha:g}%, which asks more than that one interval does. The table has every pair of "
         f"activations, corrected for all pairs.{beyond * any(panel.outside for panel in panels)}",
         panels,
