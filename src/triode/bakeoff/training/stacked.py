@@ -1,7 +1,7 @@
 """Several plain networks trained as one: their matrices in one block of memory, gradients written out by hand.
 
 A multilayer perceptron needs no automatic differentiation: the products, the activation's kernel on its own buffer and
-one sweep of the optimiser over all parameters are all there is, and nothing is allocated in a step. Networks that see
+one sweep of the optimiser over all parameters are all there is, in memory set aside once. Networks that see
 the same batches (one seed, any activations and learning rates) are slices of the same tensors; what differs between
 them, the activation and the learning rate, is applied slice by slice. One network alone is a stack of one.
 """
