@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from triode.bakeoff.training.watch import GRID, REACH
+
 if TYPE_CHECKING:
     from triode.activation import Activation
 
@@ -71,9 +73,9 @@ class Elementwise:
             result = apply(key_of(activation, False), by, ("z",), values, z[start:stop])
             out[start:stop].copy_(result if gradient is None else result * gradient[start:stop])
 
-    def steepest(self, reach: float = 10.0) -> Tensor:
-        """Max |f'| on [-reach, reach] for each slice, float32 (slices,), on the processor."""
-        grid = torch.linspace(-reach, reach, 801)
+    def steepest(self) -> Tensor:
+        """Max |f'| on [-REACH, REACH] for each slice, float32 (slices,), on the processor."""
+        grid = torch.linspace(-REACH, REACH, GRID)
         slices = self._runs[-1][1]
         z = grid.expand(slices, -1).contiguous()
         found = torch.empty_like(z)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from triode.bakeoff.training.watch import SATURATED
+
 if TYPE_CHECKING:
     from triode.bakeoff.training.elementwise import Elementwise
 
-SATURATED = 0.01
-"""A slope below this share of the activation's steepest counts as saturated."""
 LEAST_SQUARE, MOST_SQUARE = 1e-30, 1e30
 """Sums of squares outside are taken again in double precision: those of single precision end near 1e-45 and 1e38."""
 
