@@ -1,7 +1,7 @@
 """Triode: the workbench for activation functions.
 
 ``triode.gelu(x)`` computes; ``triode.gelu.derivative(x)`` differentiates; ``triode.torch`` holds PyTorch modules;
-``triode.analysis`` predicts; ``triode.bakeoff`` compares. Importing this package imports NumPy and nothing heavier:
+``triode.analysis`` predicts; ``triode.bakeoff`` compares; ``triode.doctor`` finds what ails a network. Importing this package imports NumPy and nothing heavier:
 everything else is loaded when it is first used.
 """
 
@@ -18,6 +18,7 @@ from triode.parse import FormulaError, parse
 if TYPE_CHECKING:
     from triode import analysis as analysis
     from triode import bakeoff as bakeoff
+    from triode import doctor as doctor
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _ROOMS = {
     "analysis": "triode.analysis",
     "torch": "triode.adapters.torch",
     "bakeoff": "triode.bakeoff",
+    "doctor": "triode.doctor",
     "plots": "triode.plots",
 }
 

@@ -32,6 +32,7 @@ ORDER = (
     "curves",
     "plots",
     "bakeoff",
+    "doctor",
     "cli",
     "__main__",
 )
@@ -42,11 +43,11 @@ HOMES = {
     "ml_dtypes": ("",),
     "llvmlite": ("kernels",),
     "mpmath": ("oracle",),
-    "torch": ("adapters", "bakeoff"),
+    "torch": ("adapters", "bakeoff", "doctor"),
     "matplotlib": ("plots", "bakeoff.report"),
     "scipy": ("bakeoff",),
     "sklearn": ("bakeoff",),
-    "rich": ("cli", "bakeoff"),
+    "rich": ("cli", "bakeoff", "doctor"),
     "cyclopts": ("cli",),
     "tomli_w": ("cli", "bakeoff"),
 }

@@ -1,0 +1,1 @@
+"""Watching a training: what is called, what the units do, what the gradients do."""

@@ -1,0 +1,190 @@
+"""What the units of one activation site do, in memory that grows with their number only.
+
+A unit is dead where its output is exactly zero for every example. That question is put to every batch, but only on
+behalf of the units that have not answered yet: once all have, a site costs nothing until the next pass begins. The rest
+(saturation, spread, sparsity) is measured on a sample of the entries of a sample of the steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triode.bakeoff.training.watch import SATURATED
+from triode.doctor.history import UnitFigures
+from triode.doctor.observe.operations import Shape, shape_of
+
+SAMPLE = 16_384
+"""Entries of a batch that the figures of a sampled step are taken from."""
+FEW = 8
+"""One unit in so many is few: below that asking the silent ones alone is cheaper than asking all."""
+
+
+class Pass:
+    """One site in one pass over the data."""
+
+    def __init__(self, function: str, parameters: Mapping[str, float], convolutional: bool) -> None:
+        """Nothing seen yet; `function` is Triode's name with its parameters."""
+        self.function, self.convolutional = function, convolutional
+        self.parameters: dict[str, Any] = dict(parameters)
+        self.shape: Shape = shape_of(function, tuple(sorted(self.parameters.items())))
+        self.alive: Tensor | None = None
+        self.quiet: Tensor | None = None
+        self.all_alive = False
+        self.examples = 0
+        self.skipped = 0
+        self.flat: np.ndarray[Any, Any] | None = None
+        self.sampled = 0
+        self.zeros = self.flats = 0.0
+        self.out = _Moments()
+        self.into = _Moments()
+        self.largest = 0.0
+
+    @property
+    def units(self) -> int:
+        """Number of units; 0 before the first batch."""
+        return 0 if self.alive is None else len(self.alive)
+
+    def axis(self, x: Tensor) -> int:
+        """The axis of the units."""
+        return 1 if self.convolutional and x.dim() > 2 else x.dim() - 1
+
+    @torch.no_grad()
+    def ask(self, output: Tensor) -> None:
+        """Put the question who is silent to a batch of outputs."""
+        if output.dim() < 2 or output.numel() == 0:
+            return
+        self.examples += len(output)
+        if self.all_alive:
+            return
+        output = output.detach()
+        axis = self.axis(output)
+        if self.alive is not None and len(self.alive) != output.shape[axis]:
+            self.all_alive = True  # another width at the same place: no unit keeps its identity
+            return
+        if self.quiet is not None and self.alive is not None:
+            few = output.index_select(axis, self.quiet)
+            if few.count_nonzero():
+                spoken = _over_units(torch.any, few != 0, axis)
+                self.alive[self.quiet[spoken]] = True
+                self.quiet = self.quiet[~spoken]
+                self.all_alive = not len(self.quiet)
+            return
+        if not self.shape.can_die:
+            self.alive = torch.ones(output.shape[axis], dtype=torch.bool)
+            self.all_alive = True
+            return
+        # nan is not zero: a unit that answers nan is not dead.
+        found = _over_units(torch.amax, output, axis).ne(0)
+        self.alive = found if self.alive is None else self.alive | found
+        if self.shape.negative and not (output.is_cpu and bool(self.alive.all())):
+            self.alive = self.alive | _over_units(torch.amin, output, axis).ne(0)
+        if output.is_cpu:  # on an accelerator every question would wait for it
+            quiet = (~self.alive).nonzero().flatten()
+            self.all_alive = not len(quiet)
+            # Of a matrix the whole is asked as fast as a part of it.
+            worthwhile = output.dim() > 2 and FEW * len(quiet) <= len(self.alive)
+            self.quiet = quiet if worthwhile else None
+
+    @torch.no_grad()
+    def sample(self, z: Tensor, output: Tensor) -> None:
+        """Take in figures from a sample of one batch: inputs `z` and outputs of the function."""
+        if output.dim() < 2 or output.numel() == 0:
+            return
+        rows = max(1, SAMPLE * len(output) // output.numel())
+        axis = self.axis(output)
+        inputs = _as_rows(z.detach()[:rows], axis)
+        outputs = _as_rows(output.detach()[:rows], axis)
+        self.sampled += 1
+        self.zeros += float((outputs == 0).mean())
+        self.out.add(outputs)
+        self.into.add(inputs)
+        with np.errstate(invalid="ignore"):
+            self.largest = max(self.largest, float(np.abs(inputs).max()))
+        flat = self._flat(inputs)
+        if flat is not None:
+            self.flats += float(flat.mean())
+            always = np.asarray(flat.all(axis=0))
+            if self.flat is not None and self.flat.shape == always.shape:
+                always &= self.flat
+            self.flat = always
+
+    def _flat(self, z: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+        import triode
+
+        if self.function in ("threshold", "exp", "sin") or self.function not in triode.names():
+            return None
+        if self.function == "relu":  # its slope needs no kernel
+            return np.asarray(z <= 0)
+        slope = triode.get(self.function).derivative(np.ascontiguousarray(z), **self.parameters)
+        return np.asarray(np.abs(slope) < SATURATED * self.shape.steepest)
+
+    def figures(self) -> UnitFigures:
+        """What the pass has found so far."""
+        dead = np.zeros(0, bool)
+        if self.alive is not None and self.shape.can_die:
+            dead = (~self.alive).cpu().numpy().astype(bool)
+        n = self.sampled
+        return UnitFigures(
+            examples=self.examples,
+            exact=not self.skipped,
+            dead=dead,
+            flat=np.zeros(0, bool) if self.flat is None else self.flat,
+            sparsity=self.zeros / n if n else math.nan,
+            saturated=self.flats / n if n and self.flat is not None else math.nan,
+            mean=self.out.mean,
+            spread=self.out.spread,
+            input_mean=self.into.mean,
+            input_spread=self.into.spread,
+            input_largest=self.largest if n else math.nan,
+        )
+
+
+class _Moments:
+    """Mean and spread of entries that arrive in batches, by Chan's update: no difference of two large sums."""
+
+    def __init__(self) -> None:
+        self.count, self._mean, self._squares = 0, 0.0, 0.0
+
+    def add(self, x: np.ndarray[Any, Any]) -> None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = float(x.mean(dtype=np.float64))
+            squares = float(x.var(dtype=np.float64)) * x.size
+            total = self.count + x.size
+            away = mean - self._mean
+            self._squares += squares + away * away * self.count * x.size / total
+            self._mean += away * x.size / total
+            self.count = total
+
+    @property
+    def mean(self) -> float:
+        return self._mean if self.count else math.nan
+
+    @property
+    def spread(self) -> float:
+        return math.sqrt(max(self._squares, 0.0) / self.count) if self.count else math.nan
+
+
+def _as_rows(x: Tensor, axis: int) -> np.ndarray[Any, Any]:
+    """A matrix whose columns are the units, in single precision at least."""
+    if axis != x.dim() - 1:
+        x = x.movedim(axis, -1)
+    x = x.reshape(-1, x.shape[-1])
+    if x.dtype not in (torch.float32, torch.float64):
+        x = x.float()
+    return np.asarray(x.cpu().numpy())
+
+
+def _over_units(reduce: Callable[..., Tensor], x: Tensor, axis: int) -> Tensor:
+    """`reduce` over all axes but `axis`: the examples first, whole rows at a time; any other order is far slower."""
+    if x.dim() == 4 and axis == 1 and not x.is_contiguous():
+        x, axis = x.permute(0, 2, 3, 1), 3
+    row = reduce(x.flatten(1), 0).view(x.shape[1:])
+    axis -= 1
+    others = [other for other in range(row.dim()) if other != axis]
+    return reduce(row, others) if others else row

@@ -1,0 +1,118 @@
+"""Hidden units pushed to the flat ends of a bounded function."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from triode.doctor.diagnosis import Finding, Prescription
+from triode.doctor.history import History, Site, UnitFigures
+from triode.doctor.rules._flow import hidden_bounded
+from triode.doctor.rules._losses import learned
+from triode.doctor.rules._theory import usual_flatness
+from triode.doctor.rules._words import about, names, percent
+
+TITLE = "saturated units"
+MEANS = "Inputs of a bounded function lie where it is flat: its slope is below 1% of its steepest."
+HURTS = "No gradient passes there, so neither these units nor the layers before them learn."
+NEEDS = "The slope of tanh, sigmoid and their kin at the inputs they receive, at the start and at the end."
+FIX = (
+    "Scale the inputs; initialise smaller (LeCun's); batch normalisation before the function; a function that is not "
+    "bounded."
+)
+RANK = 43
+CAUSES: tuple[str, ...] = ("input_not_scaled", "bad_init", "sigmoid_hidden")
+
+START = 0.25
+"""Share of (unit, example) pairs beyond what the function has at standard normal inputs, before any update. Networks
+started well have less than 0.15 (sigmoids at their critical point have most), faults 0.4 and more."""
+END = 0.5
+"""The same at the end, asked only of a network that has not learned: trained units may well be decided."""
+
+
+def excess(site: Site, figures: UnitFigures) -> float:
+    """Share of saturated pairs beyond the usual of the function, of what is left to it: 0 as usual, 1 all flat."""
+    usual = usual_flatness(site.function)
+    return (figures.saturated - usual) / (1.0 - usual) if math.isfinite(figures.saturated) else 0.0
+
+
+def unable(history: History) -> str:
+    """Say what is missing: a bounded function between the layers."""
+    return "" if hidden_bounded(history) else "no bounded function stands between the layers"
+
+
+def check(history: History) -> Finding | None:
+    """Find hidden sites that start saturated, or end so in a network that has not learned."""
+    at_start = [
+        site for site in hidden_bounded(history) if site.initial and excess(site, site.initial) > START
+    ]
+    at_end = []
+    if not at_start and learned(history) is False:
+        at_end = [site for site in hidden_bounded(history) if site.last and excess(site, site.last) > END]
+    sites = at_start or at_end
+    if not sites:
+        return None
+    if (
+        at_start
+        and learned(history)
+        and all(excess(site, site.initial) < 2.0 * START for site in sites if site.initial)
+    ):
+        return None  # it freed itself
+    first = sites[0]
+    figures = first.initial if at_start else first.last
+    if figures is None:
+        return None
+    places = tuple(site.name for site in sites)
+    when = "before training" if at_start else "at the end"
+    spread = figures.input_spread
+    evidence = [f"{site.name}: {_shares(site)}." for site in sites[:6]]
+    if np.isfinite(spread):
+        evidence.append(
+            f"Inputs of {first.name} have mean {about(figures.input_mean)} and standard deviation {about(spread)}; the "
+            f"largest is {about(figures.input_largest)}."
+        )
+    return Finding(
+        "saturated",
+        f"{first.name} receives inputs too large for {first.function} ({percent(figures.saturated)} of them fall where "
+        f"it is flat {when}), so no gradient passes it"
+        + (
+            f"; so do {names(places[1:])}."
+            if len(places) > 2
+            else f"; so does {places[1]}."
+            if len(places) == 2
+            else "."
+        ),
+        layer=first.name,
+        severity="critical" if figures.saturated > 0.9 else "serious",
+        confidence="likely",
+        evidence=tuple(evidence),
+        places=places,
+        prescriptions=(
+            Prescription("scale_inputs", {}, "Smaller inputs keep the function where it is steep.")
+            if first.depth <= 1
+            else Prescription(
+                "initialise", {"scheme": "lecun"}, "Smaller weights keep the function where it is steep."
+            ),
+            *(
+                (Prescription("initialise", {"scheme": "lecun"}, "So do smaller weights."),)
+                if first.depth <= 1
+                else ()
+            ),
+            Prescription(
+                "insert_batch_norm", {"sites": places}, "Normalised inputs lie where the function is steep."
+            ),
+            Prescription(
+                "replace_activation", {"function": "relu", "sites": places}, "It is flat on one side only."
+            ),
+        ),
+    )
+
+
+def _shares(site: Site) -> str:
+    parts = []
+    if site.initial and math.isfinite(site.initial.saturated):
+        parts.append(f"{percent(site.initial.saturated)} saturated before training")
+    if site.last and site.last is not site.initial and math.isfinite(site.last.saturated):
+        parts.append(f"{percent(site.last.saturated)} at the end")
+    return ", ".join(parts)
