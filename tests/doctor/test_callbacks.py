@@ -429,19 +429,20 @@ def test_keras_convolutions_and_nested_models() -> None:
 
     keras.utils.set_random_seed(0)
     layers = keras.layers
-    inputs = keras.Input((8, 8, 3))
+    inputs = keras.Input((9, 9, 3))
     inner = keras.Sequential([layers.Conv2D(6, 3, activation="relu", name="conv")], name="inner")
     hidden = layers.Flatten()(layers.Conv2DTranspose(4, 2, activation="relu", name="up")(inner(inputs)))
     net = keras.Model(inputs, layers.Dense(1, name="out")(hidden))
     net.compile(keras.optimizers.SGD(1e-3), "mse")
     doctor = DoctorCallback(report=None)
-    x = np.random.default_rng(0).normal(size=(32, 8, 8, 3)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(32, 9, 9, 3)).astype("float32")
     net.fit(x, x.mean((1, 2, 3)), batch_size=16, verbose=0, callbacks=[doctor])
     assert doctor.diagnosis is not None
     (history,) = doctor.diagnosis.histories
     found = {layer.name: (layer.kind, layer.fan_in, layer.units) for layer in history.layers}
-    assert found == {"inner.conv": ("conv", 27, 6), "up": ("conv", 24, 4), "out": ("linear", 196, 1)}
-    assert [(site.units, site.convolutional) for site in history.hidden()] == [(6, True), (4, True)]
+    assert found == {"inner.conv": ("conv", 27, 6), "up": ("conv", 24, 4), "out": ("linear", 256, 1)}
+    # A unit is a channel, wherever its axis stands.
+    assert [site.units for site in history.hidden()] == [6, 4]
 
 
 def test_a_dead_keras_network_is_found() -> None:
@@ -466,6 +467,17 @@ def test_keras_on_another_backend_is_one_sentence(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(TriodeError, match=r"Keras runs on jax.*KERAS_BACKEND=torch"):
         DoctorCallback()
+
+
+def test_keras_whose_backend_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from triode.doctor.callbacks import keras
+
+    def missing(name: str) -> Any:
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(TriodeError, match=r"cannot load its backend .*tensorflow.*KERAS_BACKEND=torch"):
+        keras._keras()
 
 
 # ---------------------------------------------------------------- what they share
@@ -521,4 +533,4 @@ def test_a_missing_framework_names_its_extra(
     for name in hidden:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtra, match=re.escape(f"triode[{extra}]")):
-        importlib.import_module(f"triode.doctor.callbacks.{module}")
+        importlib.import_module(f"triode.doctor.callbacks.{module}").DoctorCallback  # noqa: B018

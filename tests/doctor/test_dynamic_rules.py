@@ -452,6 +452,13 @@ def test_units_that_decide_late_are_a_fault_only_where_nothing_was_learned() -> 
     assert saturated.check(history(sites=late)) is None
     stuck = history(sites=late, losses=[0.694] * 200)
     assert "at the end" in finding(saturated.check(stuck)).summary
+    assert saturated.check(replace(stuck, losses=stuck.losses[:40])) is None
+
+
+def test_a_moderate_saturation_at_the_start_is_a_fault_only_where_nothing_was_learned() -> None:
+    starts = [site(1, "tanh", initial=figures(20, saturated=0.5))]
+    assert saturated.check(history(sites=starts)) is None
+    assert "before training" in finding(saturated.check(history(sites=starts, losses=[0.694] * 200))).summary
 
 
 def test_an_output_that_saturates_is_no_hidden_site() -> None:

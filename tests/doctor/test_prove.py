@@ -60,7 +60,7 @@ class Loader:
             yield self.x[rows], self.y[rows]
 
 
-def sick(rate: float = 0.2, loader: Any = None, epochs: int = 6) -> Training:
+def sick(rate: float = 0.6, loader: Any = None, epochs: int = 6) -> Training:
     torch.manual_seed(1)
     net = Net()
     return Training(net, loader or Loader(), nn.CrossEntropyLoss(), torch.optim.Adam(net.parameters(), lr=rate), epochs)

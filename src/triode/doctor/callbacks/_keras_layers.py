@@ -1,7 +1,7 @@
 """Keras layers as the modules that the watcher knows: names, parameters, and which axis of a kernel counts the units.
 
 Keras calls its layers by its own `__call__`, past PyTorch's hooks, keeps all variables in one dictionary, and stores
-kernels as (inputs, units). A shadow of the model says all that in PyTorch's terms; it owns nothing and computes nothing.
+kernels as (inputs, units). A shadow of the model says all that in PyTorch's terms; it computes nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Shadow(nn.Module):
     """A Keras layer as a module."""
 
     def __init__(self, layer: Any, shadows: dict[int, Shadow]) -> None:
-        """Make the shadow of `layer` and of all layers in it, and enter them into `shadows` by the `id` of the layer."""
+        """Make the shadows of `layer` and of all layers in it, and enter them into `shadows` by the layer's `id`."""
         super().__init__()
         shadows[id(layer)] = self
         names = [cls.__name__ for cls in type(layer).__mro__]

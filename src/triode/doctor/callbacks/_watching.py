@@ -164,3 +164,18 @@ class Doctor:
         first = next(iter(self._diagnosis.findings), None)
         what = f"{first.diagnosis}: {first.summary}" if first else "healthy so far"
         print(f"Triode doctor, {self._epochs} epoch{'s' * (self._epochs != 1)}: {what}")
+
+
+def made(hooks: type, bases: tuple[type, ...], module: dict[str, Any]) -> type:
+    """The class `DoctorCallback` of a framework: what the doctor does at its hooks, and the framework's own bases.
+
+    Made when it is asked for, not when its module is imported: the module can be read where the framework is missing.
+
+    Args:
+        hooks: What the doctor does.
+        bases: The framework's callback class or classes.
+        module: The namespace that the class is kept in.
+    """
+    body = {"__doc__": hooks.__doc__, "__module__": module["__name__"]}
+    module["DoctorCallback"] = cls = type("DoctorCallback", (hooks, *bases), body)
+    return cls

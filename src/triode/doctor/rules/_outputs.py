@@ -104,7 +104,8 @@ def value_range(function: str, parameters: tuple[tuple[str, float], ...] = ()) -
     if function not in triode.names() or triode.get(function).kind != "elementwise":
         return -math.inf, math.inf
     activation = triode.get(function)
-    known = {key: value for key, value in parameters if key in activation.parameters}
+    names = {parameter.name for parameter in activation.parameters}
+    known = {key: value for key, value in parameters if key in names}
     far = np.array([-1e9, -1e6, 1e6, 1e9])
     values = np.asarray(activation(np.concatenate([np.linspace(-20.0, 20.0, 4001), far]), **known), float)
     low = -math.inf if min(values[-4:]) < -1e3 else float(values.min())

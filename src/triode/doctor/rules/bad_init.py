@@ -10,7 +10,7 @@ from triode.doctor.rules._flow import flow, hidden_bounded
 from triode.doctor.rules._losses import chance
 from triode.doctor.rules._theory import gain, scale
 from triode.doctor.rules._words import about, called, names, percent
-from triode.doctor.rules.saturated import excess
+from triode.doctor.rules.saturated import START, excess
 
 TITLE = "initial weights of the wrong size"
 MEANS = (
@@ -75,7 +75,7 @@ def _swelling(history: History, large: list[Layer]) -> list[str]:
         figures = site.initial
         if (
             figures is not None
-            and excess(site, figures) > 0.25
+            and excess(site, figures) > START
             and site.layer in {layer.name for layer in large}
         ):
             shown.append(f"{site.name} starts saturated for {percent(figures.saturated)} of its inputs.")

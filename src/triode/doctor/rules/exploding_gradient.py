@@ -22,8 +22,8 @@ CAUSES: tuple[str, ...] = ("missing_softmax", "input_not_scaled", "bad_init")
 
 GROWN = 1e3
 """How many times the gradient of the first steps a later one must be, with the loss risen too. Healthy trainings reach
-300 for a step or two, and their loss falls."""
-RISEN = 10.0
+120 for a step or two, and their loss falls."""
+RISEN = 3.0
 """How many times its first value the loss must have reached at the end."""
 OWN_LENGTH = 1.0
 """Length of a step over the length of the weights, in most watched steps. Healthy trainings stay below 0.1 but for the

@@ -23,6 +23,7 @@ CAUSES: tuple[str, ...] = (
     "relu_output",
     "input_not_scaled",
     "bad_init",
+    "exploding_gradient",
 )
 
 
