@@ -49,7 +49,7 @@ class Operation:
     shape: tuple[int, ...] = ()
     """Of its (first) output."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """softmax: dim, size. clamp: min, max. weights: fan_in, fan_out, groups, type (linear, conv, embedding ...).
+    """softmax: dim, size. clamp: min, max. loss: reduction (mean, sum, none). weights: fan_in, fan_out, groups, type (linear, conv, embedding ...).
 
     data: what ("input" or "target" or ""), dtype. any: inplace.
     """

@@ -25,7 +25,7 @@ from triode.errors import TriodeError
 
 SEED = 20
 """Of the random directions along which gradients are taken where no loss says one."""
-NO_LOSS = "lint was given no loss: with loss_fn and example = (x, y) it says more"
+NO_LOSS = "no loss was given: lint says it with loss_fn and example = (x, y)"
 TOO_EARLY = "one batch does not tell who is silent for good; examine or watch a training"
 
 
@@ -88,7 +88,12 @@ def _with_shapes(model: nn.Module, x: Any) -> nn.Module:
     """The model; a copy of a lazy one, which takes its shapes from the first call, and cannot give them back."""
     if not any(map(nn.parameter.is_lazy, (*model.parameters(), *model.buffers()))):
         return model
-    patient = copy.deepcopy(model)
+    try:
+        patient = copy.deepcopy(model)
+    except ValueError as error:
+        raise TriodeError(
+            "the model has lazy layers that cannot be copied; expected layers with shapes: call it once before."
+        ) from error
     with _random_state(set()), torch.no_grad():
         call(patient, x)
     return patient
@@ -171,7 +176,7 @@ def _before_training(diagnosis: Diagnosis, told: bool) -> Diagnosis:
         checked = tuple(name for name in checked if name != "dead_relu")
         unchecked["dead_relu"] = TOO_EARLY
     if not told:
-        unchecked = {name: f"{why} ({NO_LOSS})" if "loss" in why else why for name, why in unchecked.items()}
+        unchecked = {name: NO_LOSS if "loss" in why else why for name, why in unchecked.items()}
     kept = {finding.diagnosis for finding in findings}
     findings = tuple(f if f.follows in kept else replace(f, follows="") for f in findings)
     return replace(diagnosis, findings=findings, notes=notes, checked=checked, unchecked=unchecked)

@@ -50,6 +50,7 @@ def locate(step: Step, number: int) -> NonFinite:
         if any(_bad(tensor) for tensor in tensors(result)):
             if any(_bad(tensor) for tensor in given):
                 return NonFinite(number, "target", value, name, explanation="a target is not finite")
+            value = "nan" if any(bool(tensor.isnan().any()) for tensor in tensors(result)) else "inf"
             return NonFinite(number, "loss", value, name, explanation=_in_words(name, given))
     return NonFinite(number, "loss", value)
 
@@ -64,14 +65,16 @@ def _inside(root: Root, args: Any, number: int, value: str) -> NonFinite:
                 torch.func.functional_call(root.module, buffers, args)
         except Exception:  # noqa: BLE001  (a model may refuse to be called again; then nothing more is known)
             return NonFinite(number, "activation", value)
-    return NonFinite(number, "activation", value, check.name, check.layer, check.where, check.explanation)
+    return NonFinite(
+        number, "activation", check.value or value, check.name, check.layer, check.where, check.explanation
+    )
 
 
 class _Check(TorchFunctionMode):
     def __init__(self, root: Root) -> None:
         super().__init__()
         self.root = root
-        self.name = self.layer = self.where = self.explanation = ""
+        self.name = self.layer = self.where = self.explanation = self.value = ""
         self._last = ""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -88,6 +91,7 @@ class _Check(TorchFunctionMode):
         if name and name not in _DELIBERATE and given and _made_bad(kept, result):
             self.name, self.layer, self.where = name, self._last, user_line()
             self.explanation = _in_words(name, kept)
+            self.value = "nan" if any(bool(tensor.isnan().any()) for tensor in tensors(result)) else "inf"
         return result
 
 

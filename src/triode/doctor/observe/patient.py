@@ -156,13 +156,21 @@ class Patient:
                 site.initial = each.first.figures()
             sites.append(site)
         names = [root.name for root in self.roots]
+        given = [o.index for o in self.graph if o.kind == "data" and o.details.get("what") == "input"]
+        inputs = [copy.deepcopy(each.result()) for root in self.roots[:1] for each in root.inputs]
+        outputs = [copy.deepcopy(each.result()) for root in self.roots[-1:] for each in root.outputs]
+        for figures, index in [
+            *zip(inputs, given, strict=False),
+            *zip(outputs, self.graph.outputs, strict=False),
+        ]:
+            figures.operation = index
         return History(
             name=" + ".join(names) or "model",
             graph=self.graph,
             sites=sites,
             layers=sorted(layers.values(), key=lambda layer: layer.depth),
-            inputs=[copy.deepcopy(each.result()) for root in self.roots[:1] for each in root.inputs],
-            outputs=[copy.deepcopy(each.result()) for root in self.roots[-1:] for each in root.outputs],
+            inputs=inputs,
+            outputs=outputs,
             targets=[copy.deepcopy(each.result()) for each in self.targets],
             loss=self.loss,
             losses=list(self.losses),

@@ -23,7 +23,6 @@ class Running:
     def __init__(self, name: str) -> None:
         """Nothing seen yet."""
         self.figures = Tensors(name)
-        self.operation = -1
         self._rows = 0
         self._mean = self._squares = np.zeros(0)
         self._sum_of_squares = 0.0
@@ -95,7 +94,7 @@ class Running:
     def result(self) -> Tensors:
         """The figures so far."""
         f = self.figures
-        f.mean, f.operation = self._mean, self.operation
+        f.mean = self._mean
         f.std = np.sqrt(self._squares / max(self._rows, 1))
         if f.count:
             f.magnitude = math.sqrt(self._sum_of_squares / f.count)

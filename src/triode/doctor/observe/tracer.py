@@ -161,6 +161,8 @@ class Tracer:
             name = "clamp"
         elif kind == "activation":
             name, details = activation_of(name, args, kwargs)
+        elif kind == "loss":
+            details = {"reduction": str(kwargs.get("reduction", "mean"))}
         elif kind == "softmax":
             dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
             if not isinstance(dim, int):

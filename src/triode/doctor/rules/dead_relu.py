@@ -14,6 +14,7 @@ from triode.doctor.rules._theory import scale
 from triode.doctor.rules._words import about, names, percent, plural
 from triode.doctor.rules.bad_init import FACTOR
 from triode.doctor.rules.input_not_scaled import LARGE
+from triode.doctor.rules.symmetric_init import TWINS
 
 TITLE = "dead ReLU units"
 MEANS = "A unit whose input is negative for every example gives 0, has slope 0, and never changes again."
@@ -40,7 +41,7 @@ NARROW, DEEP = 10, 4
 """Units a layer, and layers of ReLU: below and above, whole layers are silent by the luck of the draw (with n units a
 layer is born dead with probability near 2^-n, and anything before it is cut off)."""
 
-Cause = Literal["rate", "inputs", "weights", "narrow", "start"]
+Cause = Literal["rate", "inputs", "twins", "weights", "narrow", "start"]
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ def _cause(history: History, critical: list[_Death]) -> Cause:
     unscaled = first is not None and first.input_signal > LARGE
     if unscaled:
         return "inputs"
+    if any(layer.twins >= TWINS and layer.twin_users for layer in history.weight_layers()):
+        return "twins"
     scales = [scale(layer) for layer in history.weight_layers() if math.isfinite(scale(layer))]
     if scales and sum(s > FACTOR or s < 1.0 / FACTOR for s in scales) >= len(scales) / 2:
         return "weights"
@@ -179,6 +182,8 @@ def _because(history: History, cause: Cause, critical: list[_Death]) -> str:
         first = _first_layer(history)
         size = f" (typical size {about(first.input_signal)})" if first else ""
         return f"The inputs are not scaled{size}"
+    if cause == "twins":
+        return "The initial weights are all alike, so that units can only die together"
     if cause == "weights":
         return "The initial weights have the wrong size"
     if cause == "narrow":
@@ -248,6 +253,7 @@ def _prescriptions(history: History, cause: Cause, places: tuple[str, ...]) -> t
     order: dict[Cause, tuple[Prescription, ...]] = {
         "rate": (lower, normalise, he, leaky),
         "inputs": (scaled, lower, normalise, he, leaky),
+        "twins": (he, normalise, leaky),
         "weights": (he, normalise, leaky),
         "narrow": (normalise, he, leaky),
         "start": (he, normalise, leaky),
