@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import random
 import statistics
 import sys
 import time
@@ -34,11 +33,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import triode
-from triode import doctor
 from triode.bakeoff import models
 from triode.bakeoff.contestants import contestant
 from triode.bakeoff.data import load_cached
@@ -49,13 +48,17 @@ from triode.bakeoff.training.examples import Examples, evaluate, loss_of, part
 from triode.bakeoff.training.train import Seeded, batches, build, make_optimizer
 from triode.doctor import scenes
 from triode.doctor.diagnosis import Diagnosis
+from triode.doctor.examine import examine
 from triode.doctor.observe.watcher import Watcher
+from triode.doctor.prove import prove
 
 RESULTS = Path(__file__).with_suffix(".json")
 sys.path.insert(0, str(Path(__file__).parent))
 GOAL = 0.05
 IMAGES, EPOCHS = 2_560, 3
 """Of a training in the table of false alarms: 60 steps of 128."""
+LEARNED = 0.2
+"""Accuracy from which on a network has learned; guessing gives 0.1."""
 UNSUITABLE = {"identity": "is the collapse of linear layers that the doctor is there to find"}
 
 
@@ -69,8 +72,10 @@ def main(words: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("overhead")
     one.add_argument("--networks", default="mlp,resnet,gpt,dying")
-    one.add_argument("--pairs", type=int, default=30)
-    one.add_argument("--steps", type=int, default=20, help="steps of a block")
+    one.add_argument("--pairs", type=int, default=24)
+    one.add_argument(
+        "--steps", type=int, default=24, help="steps of a block; eight times as many where it begins"
+    )
     two = commands.add_parser("false-alarms")
     two.add_argument("--models", default=",".join(models.names()))
     two.add_argument("--activations", default=",".join(suitable()))
@@ -95,7 +100,7 @@ def record(path: Path, section: str, found: Any) -> None:
     kept = json.loads(path.read_text()) if path.exists() else {}
     kept[section] = found
     text = json.dumps(dict(sorted(kept.items())), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    write_whole(path, text.encode())
+    write_whole(path, text)
 
 
 # ------------------------------------------------------------------ overhead
@@ -131,21 +136,22 @@ def _pairs(
 ) -> dict[str, Any]:
     """Blocks of steps, watched and not, in turns."""
     watcher = Watcher([model])
-    order = random.Random(0)
+    steps, pairs = (8 * options.steps, options.pairs // 8 + 1) if fresh else (options.steps, options.pairs)
+    order = np.random.default_rng(0)
     times: dict[bool, list[float]] = {False: [], True: []}
     if not fresh:  # let the sampling settle
         with watcher:
-            for _ in range(3 * options.steps):
+            for _ in range(6 * steps):
                 step()
-    for _ in range(options.pairs):
+    for _ in range(pairs):
         if fresh:
             watcher = Watcher([model])
-        for watched in order.sample((False, True), 2):
+        for watched in order.permutation(2).astype(bool).tolist():
             with watcher if watched else nullcontext():
                 begun = time.perf_counter()
-                for _ in range(options.steps):
+                for _ in range(steps):
                     step()
-                times[watched].append((time.perf_counter() - begun) / options.steps)
+                times[watched].append((time.perf_counter() - begun) / steps)
     ratios = [watched / bare - 1.0 for bare, watched in zip(times[False], times[True], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     return {
@@ -155,8 +161,8 @@ def _pairs(
         "quartiles": [round(low, 4), round(high, 4)],
         "every": watcher.rhythm.every,
         "ask_every": watcher.rhythm.ask_every,
-        "pairs": options.pairs,
-        "steps": options.steps,
+        "pairs": pairs,
+        "steps": steps,
     }
 
 
@@ -174,7 +180,8 @@ def false_alarms(options: argparse.Namespace) -> None:
     """The table, model by activation."""
     cells = [(m, a) for m in options.models.split(",") for a in options.activations.split(",")]
     if options.sample:
-        cells = random.Random(0).sample(cells, options.sample)
+        drawn = np.random.default_rng(0).permutation(len(cells))[: options.sample]
+        cells = [cells[number] for number in drawn]
     kept = json.loads(options.results.read_text()) if options.results.exists() else {}
     rows: dict[str, Any] = {} if options.again else kept.get("false-alarms", {})
     for number, (model, activation) in enumerate(cells, 1):
@@ -199,8 +206,15 @@ def false_alarms(options: argparse.Namespace) -> None:
         )
         for summary in row["summaries"]:
             print(f"          {summary}")
-    alarmed = [key for key in (f"{m} {a}" for m, a in cells) if rows[key]["findings"]]
-    print(f"{len(alarmed)} of {len(cells)} trainings with a finding: {len(alarmed) / len(cells):.1%}")
+    keys = [f"{m} {a}" for m, a in cells]
+    trained = [key for key in keys if rows[key]["accuracy"] >= LEARNED]
+    alarmed = [key for key in trained if rows[key]["findings"]]
+    ill = [key for key in keys if key not in trained]
+    caught = sum(bool(rows[key]["findings"]) for key in ill)
+    print(
+        f"false alarms: {len(alarmed)} of {len(trained)} trainings that learned: {', '.join(alarmed) or 'none'}"
+    )
+    print(f"with a finding: {caught} of {len(ill)} that did not learn: {', '.join(ill) or 'none'}")
 
 
 def cell(model: str, activation: str, epochs: int = EPOCHS, images: int = IMAGES) -> tuple[Diagnosis, float]:
@@ -217,9 +231,7 @@ def cell(model: str, activation: str, epochs: int = EPOCHS, images: int = IMAGES
             yield training.inputs(rows), training.targets(rows)
 
     with Seeded(trial.seed, 1, torch.device("cpu")):
-        diagnosis = doctor.examine(
-            network, epoch, loss_of(training.task), make_optimizer(setting, network), epochs
-        )
+        diagnosis = examine(network, epoch, loss_of(training.task), make_optimizer(setting, network), epochs)
     return diagnosis, evaluate(network, _some(part(data, setting, "validation")))[1]
 
 
@@ -249,7 +261,7 @@ def score(options: argparse.Namespace) -> None:
             setup = case.build(0, fixed)
             torch.manual_seed(0)
             try:
-                diagnosis = doctor.examine(
+                diagnosis = examine(
                     setup.model, setup.batches, setup.loss_fn, optimizer=setup.optimizer, epochs=setup.epochs
                 )
                 answer = list(dict.fromkeys(finding.diagnosis for finding in diagnosis.findings))
@@ -294,7 +306,7 @@ def show_scenes(options: argparse.Namespace) -> None:
     for name, scene in scenes.SCENES.items():
         begun = time.perf_counter()
         sick = scene()
-        diagnosis = doctor.examine(sick.model, sick.batches, sick.loss_fn, sick.optimizer, sick.epochs)
+        diagnosis = examine(sick.model, sick.batches, sick.loss_fn, sick.optimizer, sick.epochs)
         history = diagnosis.histories[0]
         deaths = {
             site.name: round(site.last.dead_share, 4)
@@ -315,7 +327,7 @@ def show_scenes(options: argparse.Namespace) -> None:
         print("  dead     ", _line(deaths, "{:.1%}"))
         print("  gradient ", _line(gradients, "{:.1e}"))
         if not options.no_proof:
-            proofs = doctor.prove(scene(), diagnosis).proofs
+            proofs = prove(scene(), diagnosis).proofs
             row["proofs"] = [{"helped": proof.helped, "sentence": proof.sentence} for proof in proofs]
             for proof in proofs:
                 print(f"  {'helped' if proof.helped else 'did not help':13} {proof.sentence}")

@@ -27,7 +27,7 @@ def dying() -> Stepping:
     """The chapter's network with 40% of each layer dead, so that somebody has to be asked at every step."""
     step, model = mlp()
     with torch.no_grad():
-        for layer in model:
+        for layer in model.children():
             if isinstance(layer, nn.Linear) and layer.out_features > 10:
                 layer.bias[: layer.out_features * 2 // 5] = -100.0
     return step, model
@@ -150,7 +150,7 @@ def _stepping(
         number += 1
         loss = F.cross_entropy(model(inputs), targets.flatten())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
 
     return step

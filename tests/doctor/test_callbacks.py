@@ -21,19 +21,11 @@ from torch.utils.data import DataLoader, TensorDataset
 os.environ.setdefault("KERAS_BACKEND", "torch")  # read when Keras is first imported
 
 from triode.doctor.callbacks._watching import Doctor, FitWatcher
-from triode.doctor.observe.watcher import Watcher
 from triode.errors import MissingExtra, TriodeError
 
 # The frameworks warn of their own matters (workers of loaders, deprecations of libraries below them).
 pytestmark = pytest.mark.filterwarnings("ignore")
 EXAMPLES, BATCH, EPOCHS = 96, 16, 3
-
-
-@pytest.fixture(autouse=True)
-def strict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mistake of the doctor's own fails the test; in use it only ends the watching."""
-    monkeypatch.setattr(Watcher, "strict", True)
-    torch.set_num_threads(1)
 
 
 def examples() -> tuple[torch.Tensor, torch.Tensor]:
@@ -507,6 +499,13 @@ def test_asking_after_a_fit_that_vanished_gives_what_was_seen() -> None:
     assert doctor.diagnosis.histories[0].name == "mine"
     doctor.end()
     assert hooked() == 0
+
+
+def test_a_page_that_cannot_be_written_costs_no_training(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor = Doctor(report=None, html="missing/folder/doctor.html")
+    doctor.begin(FitWatcher({}))
+    doctor.end()
+    assert "not written to missing/folder/doctor.html" in capsys.readouterr().err
 
 
 def test_importing_the_folder_imports_no_framework() -> None:

@@ -168,6 +168,11 @@ def test_bad_batches_are_refused_in_a_sentence(batches: Callable[[], list[object
         examine(net, batches, F.cross_entropy, None, epochs=-1)
 
 
+def test_an_optimiser_of_another_model_is_refused() -> None:
+    with pytest.raises(TriodeError, match="none of the model's parameters"):
+        examine(network(), split(), F.cross_entropy, torch.optim.SGD(network().parameters(), lr=0.1))
+
+
 def test_steps_bounds_the_training_and_progress_is_told() -> None:
     net = network()
     told: list[int] = []

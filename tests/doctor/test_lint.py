@@ -15,14 +15,11 @@ from torch.nn import functional as F  # noqa: N812
 import triode
 from triode.doctor.diagnosis import Diagnosis
 from triode.doctor.lint import lint
-from triode.doctor.observe.watcher import Watcher
 from triode.errors import TriodeError
 
 
 @pytest.fixture(autouse=True)
-def strict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Watcher, "strict", True)
-    torch.set_num_threads(1)
+def seeded() -> None:
     torch.manual_seed(0)
 
 

@@ -134,13 +134,19 @@ def apply(path: Path, patch: str) -> Path:
     assert patch.startswith("--- a/"), patch
     other = path.with_name(path.stem + "_patched.py")
     subprocess.run(
-        ["patch", "--quiet", "-o", str(other), str(path)], input=patch, text=True, check=True, capture_output=True
+        ["patch", "--quiet", "-o", str(other), str(path)],
+        input=patch,
+        text=True,
+        check=True,
+        capture_output=True,
     )
     ast.parse(other.read_text(encoding="utf-8"))
     return other
 
 
-def cured(folder: Path, body: str, kind: str, tail: str = TAIL, **parameters: Any) -> tuple[str, list[str], str]:
+def cured(
+    folder: Path, body: str, kind: str, tail: str = TAIL, **parameters: Any
+) -> tuple[str, list[str], str]:
     torch.set_num_threads(1)
     path = script(folder, body, tail)
     before = path.read_bytes()
@@ -152,10 +158,14 @@ def cured(folder: Path, body: str, kind: str, tail: str = TAIL, **parameters: An
 
 
 def added(patch: str) -> list[str]:
-    return [line[1:].strip() for line in patch.splitlines() if line.startswith("+") and not line.startswith("+++")]
+    return [
+        line[1:].strip() for line in patch.splitlines() if line.startswith("+") and not line.startswith("+++")
+    ]
 
 
-@pytest.mark.parametrize("body", [FUNCTIONAL, MODULES, METHOD, LOOP], ids=["functional", "modules", "method", "loop"])
+@pytest.mark.parametrize(
+    "body", [FUNCTIONAL, MODULES, METHOD, LOOP], ids=["functional", "modules", "method", "loop"]
+)
 def test_all_hidden_activations(tmp_path: Path, body: str) -> None:
     _, names, _ = cured(tmp_path, body, "replace_activation", function="leaky_relu")
     assert [name for name in names if "softmax" not in name] == ["leaky_relu", "leaky_relu"]
@@ -166,11 +176,15 @@ def test_one_of_two_calls_on_a_line(tmp_path: Path) -> None:
         tmp_path, FUNCTIONAL, "replace_activation", function="leaky_relu", sites=("fc1.relu",)
     )
     assert names == ["leaky_relu", "relu", "softmax"]
-    assert added(patch) == ["x = F.relu(self.fc2(F.leaky_relu(self.fc1(x), 0.01)))  # zwei auf einer Zeile: größer"]
+    assert added(patch) == [
+        "x = F.relu(self.fc2(F.leaky_relu(self.fc1(x), 0.01)))  # zwei auf einer Zeile: größer"
+    ]
 
 
 def test_the_outer_call_around_a_replaced_one(tmp_path: Path) -> None:
-    patch, names, _ = cured(tmp_path, FUNCTIONAL, "replace_activation", function="leaky_relu", sites=("fc2.relu",))
+    patch, names, _ = cured(
+        tmp_path, FUNCTIONAL, "replace_activation", function="leaky_relu", sites=("fc2.relu",)
+    )
     assert names == ["relu", "leaky_relu", "softmax"]
     assert len(added(patch)) == 1
 
@@ -206,7 +220,10 @@ def test_batch_normalisation(tmp_path: Path, body: str) -> None:
     ("line", "expected"),
     [
         ("torch.optim.Adam(model.parameters(), lr=1e-1, betas=(0.8, 0.9))", "lr=0.01, betas=(0.8, 0.9)"),
-        ("torch.optim.SGD(model.parameters(), 0.5, momentum=0.9)", "SGD(model.parameters(), 0.05, momentum=0.9)"),
+        (
+            "torch.optim.SGD(model.parameters(), 0.5, momentum=0.9)",
+            "SGD(model.parameters(), 0.05, momentum=0.9)",
+        ),
         ("torch.optim.AdamW(model.parameters())", "AdamW(model.parameters(), lr=0.0001)"),
         ("torch.optim.Adam(model.parameters(), lr=RATE)", "lr=RATE / 10)"),
         ("torch.optim.Adam(model.parameters(), lr=RATE * 2,)", "lr=(RATE * 2) / 10,)"),
@@ -216,7 +233,9 @@ def test_rate(tmp_path: Path, line: str, expected: str) -> None:
     old = "torch.optim.Adam(model.parameters(), lr=1e-1, betas=(0.8, 0.9))"
     tail = TAIL.replace(old, line).replace("model = Net()", "RATE = 0.1\nmodel = Net()")
     patch, _, _ = cured(tmp_path, FUNCTIONAL, "lower_rate", tail, factor=10.0)
-    assert added(patch) == [f"optimizer = {line[: line.index('(')]}" + added(patch)[0].partition(line[: line.index("(")])[2]]
+    assert added(patch) == [
+        f"optimizer = {line[: line.index('(')]}" + added(patch)[0].partition(line[: line.index("(")])[2]
+    ]
     assert expected in added(patch)[0]
 
 
@@ -245,7 +264,9 @@ def test_clipping_stands_before_the_step(tmp_path: Path) -> None:
     path = script(tmp_path, FUNCTIONAL)
     history, _ = watched(path)
     # Who examines makes the steps itself; a script's own loop is what this remedy changes.
-    text = apply(path, code(history, Prescription("clip_gradients", {"norm": 2.0}))).read_text(encoding="utf-8")
+    text = apply(path, code(history, Prescription("clip_gradients", {"norm": 2.0}))).read_text(
+        encoding="utf-8"
+    )
     assert "loss.backward()\n        torch.nn.utils.clip_grad_norm_(" in text
     assert text.index("clip_grad_norm_") < text.index("optimizer.step()")
 
@@ -281,7 +302,9 @@ def test_every_remedy_has_a_snippet_that_parses() -> None:
         assert remedy.words(None, Prescription(kind, given)).endswith(".")
 
 
-def test_a_change_that_would_not_parse_gives_the_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_would_not_parse_gives_the_snippet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     history, _ = watched(script(tmp_path, FUNCTIONAL))
 
     def planted(program: Program, prescription: Prescription, history: History) -> None:
@@ -289,7 +312,10 @@ def test_a_change_that_would_not_parse_gives_the_snippet(tmp_path: Path, monkeyp
         source.replace(call, "torch.optim.Adam(((")
 
     monkeypatch.setitem(REMEDIES, "lower_rate", _with(REMEDIES["lower_rate"], planted))
-    assert code(history, Prescription("lower_rate")) == "optimizer = torch.optim.Adam(model.parameters(), lr=0.01)"
+    assert (
+        code(history, Prescription("lower_rate"))
+        == "optimizer = torch.optim.Adam(model.parameters(), lr=0.01)"
+    )
 
 
 def _with(remedy: Any, edit: Any) -> Any:

@@ -63,7 +63,9 @@ class Loader:
 def sick(rate: float = 0.6, loader: Any = None, epochs: int = 6) -> Training:
     torch.manual_seed(1)
     net = Net()
-    return Training(net, loader or Loader(), nn.CrossEntropyLoss(), torch.optim.Adam(net.parameters(), lr=rate), epochs)
+    return Training(
+        net, loader or Loader(), nn.CrossEntropyLoss(), torch.optim.Adam(net.parameters(), lr=rate), epochs
+    )
 
 
 def diagnosed(training: Training) -> Diagnosis:
@@ -129,7 +131,10 @@ def test_the_original_and_all_random_numbers_stay() -> None:
 
 def test_the_next_is_tried_when_one_did_not_help_and_none_after_one_that_did() -> None:
     proofs = prove(sick(), found(SAME, RATE, LEAKY)).proofs
-    assert [(proof.prescription.kind, proof.helped) for proof in proofs] == [("lower_rate", False), ("lower_rate", True)]
+    assert [(proof.prescription.kind, proof.helped) for proof in proofs] == [
+        ("lower_rate", False),
+        ("lower_rate", True),
+    ]
     assert "did not help" in proofs[0].sentence
     assert "still there" in proofs[0].sentence
     assert " helped: dead_relu is gone" in proofs[1].sentence
@@ -138,7 +143,9 @@ def test_the_next_is_tried_when_one_did_not_help_and_none_after_one_that_did() -
 def scripted(rule: Callable[[nn.Module, Any], tuple[tuple[str, ...], bool]]) -> Any:
     """Trains for real at a good or a hopeless rate, and finds, what `rule` says of the treated model."""
 
-    def fake(model: nn.Module, batches: Any, loss_fn: Any, optimizer: Any, epochs: int, *, steps: int) -> Diagnosis:
+    def fake(
+        model: nn.Module, batches: Any, loss_fn: Any, optimizer: Any, epochs: int, *, steps: int
+    ) -> Diagnosis:
         names, good = rule(model, optimizer)
         for group in optimizer.param_groups:
             group["lr"] = 0.01 if good else 0.0
@@ -206,7 +213,10 @@ def test_losses_of_different_kinds_are_not_compared() -> None:
         return Training(net, loader, quadratic, torch.optim.SGD(net.parameters(), lr=0.5), 8)
 
     change = Prescription("change_loss", {"to": "cross_entropy"})
-    diagnosis = Diagnosis((Finding("loss_not_decreasing", "", prescriptions=(change,)),), histories=diagnosed(training()).histories)
+    diagnosis = Diagnosis(
+        (Finding("loss_not_decreasing", "", prescriptions=(change,)),),
+        histories=diagnosed(training()).histories,
+    )
     [proof] = prove(training(), diagnosis).proofs
     assert proof.after.losses[-1] > proof.before.losses[-1]  # which says nothing
     assert proof.after.value > proof.before.value + 0.1
@@ -238,7 +248,9 @@ def test_scaled_targets_are_judged_by_explained_variance() -> None:
 
 
 def test_what_cannot_be_applied_is_said() -> None:
-    diagnosis = found(Prescription("remove_output_activation"), Prescription("initialise", {"layers": ("nowhere",)}))
+    diagnosis = found(
+        Prescription("remove_output_activation"), Prescription("initialise", {"layers": ("nowhere",)})
+    )
     first, second = prove(sick(), diagnosis, steps=10).proofs[:2]
     assert not first.helped
     assert "could not be applied" in first.sentence
@@ -308,7 +320,9 @@ def test_half_as_many_dead_units_is_a_symptom_that_is_much_less() -> None:
         return History(sites=[site])
 
     def curve(dead: int, skill: float) -> Curve:
-        return Curve((1.0,), (skill,), "accuracy", skill, skill, findings=("dead_relu",), history=history(dead))
+        return Curve(
+            (1.0,), (skill,), "accuracy", skill, skill, findings=("dead_relu",), history=history(dead)
+        )
 
     finding = Finding("dead_relu", "")
     assert judge(finding, (RATE,), curve(10, 0.0), curve(5, 0.9)).helped

@@ -148,7 +148,9 @@ def touched(patient: Training, treat_it: Any) -> list[int]:
         loss = after.loss_fn(after.model(X[:16]), next(iter(after.batches()))[1])
         loss.backward()
         after.optimizer.step()
-    changed = [i for i, (a, b) in enumerate(zip(before, state(patient), strict=True)) if not torch.equal(a, b)]
+    changed = [
+        i for i, (a, b) in enumerate(zip(before, state(patient), strict=True)) if not torch.equal(a, b)
+    ]
     changed += [-1] * (classes != [type(m) for m in patient.model.modules()])
     changed += [-2] * any(p.grad is not None for p in patient.model.parameters())
     changed += [-3] * (hooks != [len(patient.optimizer._optimizer_step_pre_hooks)])  # type: ignore[union-attr]
@@ -186,7 +188,9 @@ def test_all_ways_to_call_a_function_are_replaced_where_chosen_and_nowhere_else(
     leaky = Prescription("replace_activation", {"function": "leaky_relu"})
     assert functions(treat(patient, leaky, history)) == ["leaky_relu"] * 5 + ["softmax"]
     for place, site in enumerate(history.hidden()):
-        one = treat(patient, Prescription("replace_activation", {"function": "elu", "sites": (site.name,)}), history)
+        one = treat(
+            patient, Prescription("replace_activation", {"function": "elu", "sites": (site.name,)}), history
+        )
         expected = ["relu"] * 5 + ["softmax"]
         expected[place] = "elu"
         assert functions(one) == expected, site.name
@@ -301,7 +305,9 @@ def test_stale_parameters_of_an_optimiser_are_caught() -> None:
 def test_an_optimiser_with_state_of_its_own_and_a_scheduler_still_steps_the_copy() -> None:
     model = Shared()
     lbfgs = torch.optim.LBFGS(model.parameters(), lr=0.5)
-    treated = treat(Training(model, batches, nn.CrossEntropyLoss(), lbfgs), Prescription("lower_rate", {"factor": 5}))
+    treated = treat(
+        Training(model, batches, nn.CrossEntropyLoss(), lbfgs), Prescription("lower_rate", {"factor": 5})
+    )
     before = [p.clone() for p in treated.model.parameters()]
 
     def closure() -> Tensor:
@@ -395,7 +401,10 @@ def test_inputs_are_standardised_and_constant_features_left_alone() -> None:
 def test_clipping_bounds_the_step_of_the_copy() -> None:
     model = Shared()
     patient = Training(model, batches, nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), lr=1.0))
-    treated = treat(treat(patient, Prescription("clip_gradients", {"norm": 1e-3})), Prescription("lower_rate", {"factor": 1.0}))
+    treated = treat(
+        treat(patient, Prescription("clip_gradients", {"norm": 1e-3})),
+        Prescription("lower_rate", {"factor": 1.0}),
+    )
     before = [p.detach().clone() for p in treated.model.parameters()]
     treated.loss_fn(treated.model(X), Y).backward()
     treated.optimizer.step()

@@ -706,3 +706,52 @@ def test_what_looking_costs_is_counted_and_samples_become_rarer() -> None:
         frugal.begin()
         frugal.end(False)
     assert (frugal.every, frugal.ask_every) == (Rhythm(0.05).every, 1)
+
+
+def test_lazy_modules_get_their_parameters_in_the_first_call() -> None:
+    net = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3))
+    net(torch.rand(2, 5))
+    fresh = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3))
+    batches = vectors()
+    with Watcher() as watcher:
+        fresh(batches[0][0])
+        optimizer = torch.optim.SGD(fresh.parameters(), lr=0.1)
+        for x, y in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(fresh(x), y).backward()
+            optimizer.step()
+    [history] = watcher.histories()
+    assert [(layer.name, layer.fan_in, layer.units) for layer in history.layers] == [("0", 5, 8), ("2", 8, 3)]
+
+
+def test_a_bare_matrix_is_read_as_it_is_used() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Parameter(torch.randn(5, 8)), nn.Parameter(torch.randn(3, 8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(x @ self.first) @ self.second.T
+
+    graph = seen(Net(), vectors()).graph
+    weights = [operation for operation in graph if operation.kind == "weights"]
+    assert [(w.parameters, w.details["fan_in"], w.details["fan_out"]) for w in weights] == [
+        (("first",), 5, 8),
+        (("second",), 8, 3),
+    ]
+
+
+def test_a_loss_differentiated_by_torch_autograd_is_seen() -> None:
+    net = plain()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    told = []
+    with Watcher() as watcher:
+        for x, y in vectors():
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            told.append(loss.item())
+            torch.autograd.backward(loss)
+            optimizer.step()
+    [history] = watcher.histories()
+    assert history.losses == pytest.approx(told)
+    assert history.loss.name == "cross_entropy"

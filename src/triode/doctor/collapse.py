@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from triode.doctor.history import Graph, Operation
+from triode.doctor.graphs import MATRIX_PRODUCTS, roles
+from triode.doctor.history import Graph, Operation, Role
 
 _APART = frozenset(
     {
@@ -42,7 +43,17 @@ def redundant_pairs(graph: Graph) -> list[tuple[Operation, Operation]]:
     Returns:
         Pairs (first, second) of operations of kind `weights`.
     """
-    return [(first, second) for second in graph if (first := _joined(graph, second)) is not None]
+    part = roles(graph)
+    pairs = [(first, second) for second in graph if (first := _joined(graph, second)) is not None]
+    return [pair for pair in pairs if not any(_of_memory(graph, layer, part) for layer in pair)]
+
+
+def _of_memory(graph: Graph, operation: Operation, part: dict[int, Role]) -> bool:
+    """Whether a product with a bare parameter scores the entries of a learned memory, or reads them out."""
+    if operation.name not in MATRIX_PRODUCTS:
+        return False
+    scores = {part.get(user.index) for user in graph.users(operation.index)}
+    return "attention" in scores or part.get(graph.source(operation.inputs[0]).index) == "attention"
 
 
 def _dense(operation: Operation) -> bool:

@@ -50,7 +50,7 @@ def examine(
         The diagnosis; the cause comes first in ``findings``.
 
     Raises:
-        TriodeError: For a batch that is not a pair, or no batches at all.
+        TriodeError: For a batch that is not a pair, no batches at all, or an optimiser of another model's parameters.
         Exception: Whatever the training raises, unless a finding explains it.
 
     Examples:
@@ -65,6 +65,13 @@ def examine(
     """
     if epochs < 0:
         raise TriodeError(f"epochs is {epochs}; expected 0 (no updates) or more.")
+    if optimizer is not None:
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not any(id(p) in held for p in model.parameters()):
+            raise TriodeError(
+                "optimizer holds none of the model's parameters; expected one made with model.parameters(): "
+                "was it made for another model, or before the model was copied?"
+            )
     raised: Exception | None = None
     watcher = Watcher([model])
     with watcher:

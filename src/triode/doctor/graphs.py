@@ -40,23 +40,15 @@ ARITHMETIC = frozenset(
     }
 )
 """Carriers that move or stretch the range of what they carry."""
-_LOSSES: dict[str, Literal["categorical", "binary", "regression"]] = {
-    "cross_entropy": "categorical",
-    "nll_loss": "categorical",
-    "kl_div": "categorical",
-    "multi_margin_loss": "categorical",
-    "ctc_loss": "categorical",
-    "binary_cross_entropy": "binary",
-    "binary_cross_entropy_with_logits": "binary",
-    "multilabel_soft_margin_loss": "binary",
-    "soft_margin_loss": "binary",
-    "mse_loss": "regression",
-    "l1_loss": "regression",
-    "smooth_l1_loss": "regression",
-    "huber_loss": "regression",
-    "poisson_nll_loss": "regression",
-    "gaussian_nll_loss": "regression",
-}
+_FAMILIES: tuple[tuple[Literal["categorical", "binary", "regression"], str], ...] = (
+    ("categorical", "cross_entropy nll_loss kl_div multi_margin_loss ctc_loss"),
+    (
+        "binary",
+        "binary_cross_entropy binary_cross_entropy_with_logits multilabel_soft_margin_loss soft_margin_loss",
+    ),
+    ("regression", "mse_loss l1_loss smooth_l1_loss huber_loss poisson_nll_loss gaussian_nll_loss"),
+)
+_FAMILY = {name: family for family, names in _FAMILIES for name in names.split()}
 _LOGARITHMS = ("log", "log2", "log10", "log1p")
 _STEEP = 0.01
 """A clamp to [a, b] with 0 < a and b < 1 this near to 0 and 1 only guards a logarithm."""
@@ -314,7 +306,7 @@ def _named(graph: Graph, operation: Operation, reach: _Reach) -> Loss:
         log = graph.source(prediction)
         if log.name in _LOGARITHMS and log.inputs:
             prediction = probability(graph, log.inputs[0])
-    return Loss(operation.name, _LOSSES.get(operation.name, "other"), operation.index, prediction)
+    return Loss(operation.name, _FAMILY.get(operation.name, "other"), operation.index, prediction)
 
 
 def _by_hand(graph: Graph, reach: _Reach, of_loss: set[int]) -> Loss:
@@ -325,7 +317,7 @@ def _by_hand(graph: Graph, reach: _Reach, of_loss: set[int]) -> Loss:
         and not reach.feeds[operation.index]
         and (operation.name in _LOGARITHMS or operation.name in ("log_softmax", "log_sigmoid"))
         and reach.fed[operation.index]
-        and _meets_target(graph, operation.index, reach)
+        and (_meets_target(graph, operation.index, reach) or _picked(graph, operation.index, reach))
     ]
     if logs:
         ends = [
@@ -355,6 +347,15 @@ def _is_given(graph: Graph, index: int) -> bool:
     return any(
         graph[each].kind == "data" and graph[each].details.get("what") for each in graph.upstream(index)
     )
+
+
+def _picked(graph: Graph, index: int, reach: _Reach) -> bool:
+    """Whether what a logarithm is taken of was picked by a target: log(p[i, y])."""
+    while graph[index].inputs and (graph[index].name in _LOGARITHMS or graph[index].kind == "carrier"):
+        if any(not reach.fed[each] and _is_given(graph, each) for each in graph[index].inputs[1:]):
+            return True
+        index = graph[index].inputs[0]
+    return False
 
 
 def _meets_target(graph: Graph, index: int, reach: _Reach) -> bool:

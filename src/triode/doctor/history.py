@@ -328,6 +328,8 @@ class History:
     seconds: float = 0.0
     own_seconds: float = 0.0
     """How long it was watched, and how much of that the watching took."""
+    setup_seconds: float = 0.0
+    """The part of `own_seconds` that was spent once, at the start."""
     limits: list[str] = field(default_factory=list)
     """Sentences about what could not be seen, or was changed to see it (compiled models)."""
     framework: str = "torch"

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["SCENES", "dying", "healthy", "vanishing"]
 
 DYING_WIDTHS = (2, 256, 256, 256, 256, 256, 1)
-DATA = 6
-DYING_RATE = 2.3
+DYING_RATE = 2.5
 """What is wrong with the dying network. A tenth of it trains to the last example."""
+SPIRAL, WEIGHTS = 6, 32
+"""Seeds of the points and, unless told otherwise, of the dying network's weights, which is near the chapter's figures.
+
+Of the first 57 seeds of weights the last layer dies in 48; in 5 it dies in part, in 4 the loss overflows first.
+"""
 VANISHING_WIDTHS = (784, 512, 256, 256, 128, 128, 64, 10)
 """Six hidden layers; the chapter shows the middle ones, 512 to 256 to 128."""
 VANISHING_RATE = 0.1
@@ -46,20 +50,21 @@ class _Batches:
         return zip(self.x.split(self.size), self.y.split(self.size), strict=True)
 
 
-def dying(seed: int = 0) -> Training:
-    r"""Five ReLU layers that tell the two arms of a spiral apart, and a learning rate ten times too high.
+def dying(seed: int = WEIGHTS) -> Training:
+    """Five ReLU layers that are to tell the two arms of a spiral apart, with a learning rate ten times too high.
 
     The chapter's debugging exercise: after ten epochs the accuracy stands at 52%, and 48, 67, 85, 97 and 99.8% of the
-    units of the five layers are dead. Here they die of the rate: SGD at 2.3 from Glorot's weights throws biases so far
-    that their units never speak again, the deeper the more, since each dead unit leaves the next layer less to be
-    moved by. With the last layer gone no gradient passes, and what is left below stays as it is.
+    units of the five layers are dead. Here they die of the rate: SGD at 2.5, from Glorot's weights, throws units so far
+    that no example reaches them again, the deeper the more. When the last layer is dead no gradient passes, and what is
+    left below stays as it is: accuracy 52%, dead 46, 70, 82, 92 and 100%. At that rate training is chaotic: another
+    processor's rounding moves the figures of the first two layers by up to 20 points, of the last two by up to 6.
 
     Args:
         seed: Of the initial weights.
 
     Returns:
         The training: 500 examples, 260 of them of one arm (so 52% is what a constant answer gets right), in batches
-        of 25, for ten epochs; two seconds on one thread.
+        of 25, for ten epochs; a second on one thread.
 
     Examples:
         >>> sick = dying()
@@ -68,8 +73,8 @@ def dying(seed: int = 0) -> Training:
     """
     from triode.doctor.treat import Training
 
-    x, y = _spiral(260, 240, torch.Generator().manual_seed(DATA))
-    model = _network(DYING_WIDTHS, nn.ReLU)
+    x, y = _spiral(260, 240, torch.Generator().manual_seed(SPIRAL))
+    model = _network(DYING_WIDTHS, nn.ReLU, normalised=False, seed=seed)
     _glorot(model, torch.Generator().manual_seed(seed))
     optimizer = torch.optim.SGD(model.parameters(), lr=DYING_RATE)
     return Training(model, _Batches(x, y, 25), nn.BCEWithLogitsLoss(), optimizer, epochs=10)
@@ -121,23 +126,24 @@ def _clothes(function: Callable[[], nn.Module], *, normalised: bool, seed: int) 
     data = load_cached("fashion-subset")
     x = torch.tensor(data.train_inputs[:2000]).flatten(1).float().div_(255.0)
     y = torch.tensor(data.train_targets[:2000]).long()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = _network(VANISHING_WIDTHS, function, normalised)
-        if normalised:
-            for layer in model:
-                if isinstance(layer, nn.Linear):
-                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                    nn.init.zeros_(layer.bias)
+    model = _network(VANISHING_WIDTHS, function, normalised, seed)
+    if normalised:
+        generator = torch.Generator().manual_seed(seed)
+        for layer in model:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+                nn.init.zeros_(layer.bias)
     optimizer = torch.optim.SGD(model.parameters(), lr=VANISHING_RATE)
     return Training(model, _Batches(x, y, 50), functional.cross_entropy, optimizer, epochs=3)
 
 
 def _network(
-    widths: tuple[int, ...], function: Callable[[], nn.Module], normalised: bool = False
+    widths: tuple[int, ...], function: Callable[[], nn.Module], normalised: bool, seed: int
 ) -> nn.Sequential:
+    """Linear layers with PyTorch's default weights, and between them the function, perhaps after normalisation."""
     layers: list[nn.Module] = []
-    with torch.random.fork_rng(devices=[], enabled=not normalised and function is nn.ReLU):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         for fan_in, out in pairwise(widths):
             layers += [nn.Linear(fan_in, out), *([nn.BatchNorm1d(out)] if normalised else []), function()]
     return nn.Sequential(*layers[: -2 if normalised else -1])

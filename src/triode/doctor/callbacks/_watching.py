@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -156,7 +157,10 @@ class Doctor:
         if self.html is not None and self.speaks and self._diagnosis is not None:
             from triode.doctor.report import html
 
-            html.write(self._diagnosis, self.html)
+            try:
+                html.write(self._diagnosis, self.html)
+            except OSError as error:  # a training of hours is not to end by this
+                print(f"Triode doctor: the report was not written to {self.html}: {error}", file=sys.stderr)
 
     def _line(self) -> None:
         if self.report != "terminal" or not self.speaks or self._diagnosis is None:

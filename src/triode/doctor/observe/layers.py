@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from triode.bakeoff.training.watch import norms_of
-from triode.doctor.history import Graph, Layer
+from triode.doctor.history import Graph, Layer, Operation
 from triode.doctor.observe.naming import plain
 
 _NORMALISE = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
@@ -107,6 +107,8 @@ def describe_readers(watched: Sequence[Watched], graph: Graph) -> None:
             again = id(mine[0]) in met  # a layer that is used at every step of a sequence is one layer deep
             if not again:
                 mine[0].layer.depth = below
+                if operation.name not in ("linear", "bilinear") and not operation.name.startswith("conv"):
+                    _as_used(mine[0].layer, operation)
             met.add(id(mine[0]))
             depth[operation.index], nearest[operation.index] = below + (not again), {id(mine[0])}
         else:
@@ -154,6 +156,12 @@ def twins(weight: Tensor, bias: Tensor | None, tolerance: float = 1e-6) -> float
     same[1:] |= near
     same[:-1] |= near
     return float(same.double().mean())
+
+
+def _as_used(layer: Layer, operation: Operation) -> None:
+    """Take sizes from the product itself: a bare matrix may be stored (inputs, units)."""
+    if operation.details.get("type") == "linear" and operation.details.get("fan_in"):
+        layer.fan_in, layer.units = operation.details["fan_in"], operation.details["fan_out"]
 
 
 def _treats_alike(weight: Tensor | None, units: int) -> bool:

@@ -98,7 +98,7 @@ class Patient:
             if number < EARLY and self.optimizer is not None:
                 self.gradients.keep_step()
         self._sampled = rhythm.sampling
-        if rhythm.sampling or number < 64:
+        if rhythm.sampling or number < 16:
             for place, tensor in enumerate(step.targets):
                 while len(self.targets) <= place:
                     self.targets.append(Running(f"target {len(self.targets) + 1}"))

@@ -27,6 +27,8 @@ class Rhythm:
         self.sampling, self.asking = True, True
         self._mark = (time.perf_counter(), 0.0)
         self._due = 32
+        self.setup = 0.0
+        """Seconds of `total` that were spent once, on tracing the models and loading what looks at them."""
 
     @property
     def total(self) -> float:
@@ -45,14 +47,15 @@ class Rhythm:
     def end(self, fresh: bool) -> None:
         """A step is over; `fresh` while a model is still being traced, which happens once."""
         self.steps += 1
+        if fresh:
+            self.setup = self.total
+            self._mark = (time.perf_counter(), self.setup)
         if fresh or self.steps < self._due:
-            if fresh:
-                self._mark = (time.perf_counter(), self.total)
             return
         now, total = time.perf_counter(), self.total
         share = (total - self._mark[1]) / max(now - self._mark[0], 1e-9)
         self._mark, self._due = (now, total), self.steps + 32
-        if total < self.FREE:
+        if total - self.setup < self.FREE:
             return
         if share > self.budget:
             if self.every < 64:

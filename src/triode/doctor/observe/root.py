@@ -106,10 +106,12 @@ class Root:
 
 def convolutional(tracer: Tracer, index: int) -> bool:
     """Whether the nearest layer of weights before an operation is a convolution: its units are then channels."""
+    moved = False  # channels last, with the axes changed around each convolution
     while index >= 0:
         operation = tracer.operations[index]
         if operation.kind == "weights":
-            return operation.details.get("type") == "conv"
+            return operation.details.get("type") == "conv" and not moved
+        moved ^= operation.name in ("permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims")
         if operation.name in ("flatten", "reshape", "view") and len(operation.shape) <= 2:
             return False
         index = max((source for source in operation.inputs if tracer.live[source]), default=-1)

@@ -14,7 +14,9 @@ from triode.doctor.observe.operations import KIND
 from triode.doctor.observe.root import Call, Root
 from triode.doctor.observe.tracer import tensors
 
-_SCALING = frozenset({"mul", "multiply", "div", "divide", "true_divide", "get", "item", "detach", "float"})
+_SCALING = frozenset(
+    {"mul", "multiply", "div", "divide", "true_divide", "get", "item", "detach", "float", "clone"}
+)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakIdKeyDictionary
 
 from triode.doctor.history import Graph, Kind, Operation
@@ -90,7 +91,8 @@ class Tracer:
     ) -> int:
         """Record a call that gave tensors; -1 for one that did not. `kind` overrules what the name says."""
         made = next(tensors(result), None)
-        if made is None:
+        # A lazy module makes its parameters in its first call: that is no part of the computation.
+        if made is None or any(is_lazy(tensor) for tensor in tensors((args, result))):
             return -1
         inputs: list[int] = []
         parameters: list[str] = []

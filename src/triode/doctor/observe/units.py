@@ -33,8 +33,8 @@ class Pass:
         self.function, self.convolutional = function, convolutional
         self.parameters: dict[str, Any] = dict(parameters)
         self.shape: Shape = shape_of(function, tuple(sorted(self.parameters.items())))
-        self.alive: Tensor | None = None
-        self.quiet: Tensor | None = None
+        self.alive: Tensor | np.ndarray[Any, Any] | None = None
+        self.quiet: np.ndarray[Any, Any] | None = None
         self.all_alive = False
         self.examples = 0
         self.skipped = 0
@@ -62,34 +62,43 @@ class Pass:
         self.examples += len(output)
         if self.all_alive:
             return
-        output = output.detach()
         axis = self.axis(output)
-        if self.alive is not None and len(self.alive) != output.shape[axis]:
-            self.all_alive = True  # another width at the same place: no unit keeps its identity
-            return
-        if self.quiet is not None and self.alive is not None:
-            few = output.index_select(axis, self.quiet)
-            if few.count_nonzero():
-                spoken = _over_units(torch.any, few != 0, axis)
-                self.alive[self.quiet[spoken]] = True
-                self.quiet = self.quiet[~spoken]
-                self.all_alive = not len(self.quiet)
-            return
-        if not self.shape.can_die:
-            self.alive = torch.ones(output.shape[axis], dtype=torch.bool)
+        units = output.shape[axis]
+        if not self.shape.can_die or (self.units and self.units != units):
+            # At another width no unit keeps its identity.
+            self.alive = self.alive if self.units else np.ones(units, bool)
             self.all_alive = True
-            return
+        elif output.is_cpu and output.dtype in (torch.float32, torch.float64):
+            self._ask_here(output.detach().numpy(), axis)
+        else:
+            self._ask_there(output.detach(), axis)
+
+    def _ask_here(self, output: np.ndarray[Any, Any], axis: int) -> None:
+        """In memory NumPy answers several times faster than PyTorch, whose every call costs microseconds."""
+        alive = np.zeros(output.shape[axis], bool) if self.alive is None else np.asarray(self.alive)
+        if self.quiet is not None:
+            output = np.take(output, self.quiet, axis)
         # nan is not zero: a unit that answers nan is not dead.
-        found = _over_units(torch.amax, output, axis).ne(0)
-        self.alive = found if self.alive is None else self.alive | found
-        if self.shape.negative and not (output.is_cpu and bool(self.alive.all())):
-            self.alive = self.alive | _over_units(torch.amin, output, axis).ne(0)
-        if output.is_cpu:  # on an accelerator every question would wait for it
-            quiet = (~self.alive).nonzero().flatten()
-            self.all_alive = not len(quiet)
-            # Of a matrix the whole is asked as fast as a part of it.
-            worthwhile = output.dim() > 2 and FEW * len(quiet) <= len(self.alive)
-            self.quiet = quiet if worthwhile else None
+        found = _over_units(np.max, output, axis) != 0
+        if self.shape.negative:
+            found |= _over_units(np.min, output, axis) != 0
+        if self.quiet is None:
+            alive |= found
+        else:
+            alive[self.quiet] = found
+        self.alive = alive
+        self.all_alive = bool(alive.all())
+        if output.ndim > 2:  # of a matrix the whole is asked as fast as a part of it
+            quiet = np.flatnonzero(~alive)
+            self.quiet = quiet if FEW * len(quiet) <= len(alive) else None
+
+    def _ask_there(self, output: Tensor, axis: int) -> None:
+        """On an accelerator nobody waits for the answer: it stays there until the pass is over."""
+        others = [other for other in range(output.dim()) if other != axis]
+        found = output.ne(0).any(dim=others[0]) if len(others) == 1 else output.amax(dim=others).ne(0)
+        if len(others) > 1 and self.shape.negative:
+            found |= output.amin(dim=others).ne(0)
+        self.alive = found if self.alive is None else torch.as_tensor(self.alive, device=found.device) | found
 
     @torch.no_grad()
     def sample(self, z: Tensor, output: Tensor) -> None:
@@ -128,7 +137,8 @@ class Pass:
         """What the pass has found so far."""
         dead = np.zeros(0, bool)
         if self.alive is not None and self.shape.can_die:
-            dead = (~self.alive).cpu().numpy().astype(bool)
+            alive = self.alive.cpu().numpy() if isinstance(self.alive, Tensor) else self.alive
+            dead = ~alive.astype(bool)
         n = self.sampled
         return UnitFigures(
             examples=self.examples,
@@ -180,11 +190,12 @@ def _as_rows(x: Tensor, axis: int) -> np.ndarray[Any, Any]:
     return np.asarray(x.cpu().numpy())
 
 
-def _over_units(reduce: Callable[..., Tensor], x: Tensor, axis: int) -> Tensor:
+def _over_units(reduce: Callable[..., Any], x: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
     """`reduce` over all axes but `axis`: the examples first, whole rows at a time; any other order is far slower."""
-    if x.dim() == 4 and axis == 1 and not x.is_contiguous():
-        x, axis = x.permute(0, 2, 3, 1), 3
-    row = reduce(x.flatten(1), 0).view(x.shape[1:])
-    axis -= 1
-    others = [other for other in range(row.dim()) if other != axis]
-    return reduce(row, others) if others else row
+    if x.ndim == 2:
+        return np.asarray(reduce(x, axis=0))
+    if x.ndim == 4 and axis == 1 and x.strides[1] < x.strides[3]:  # the channels lie last in memory
+        x, axis = np.moveaxis(x, 1, 3), 3
+    row = reduce(x, axis=0)
+    others = tuple(other for other in range(row.ndim) if other != axis - 1)
+    return np.asarray(reduce(row, axis=others) if others else row)

@@ -435,6 +435,11 @@ class Watcher:
         start = time.perf_counter()
         step, tracer = self._step, self._tracer
         step.finished = True
+        if not step.losses:
+            # Differentiated by a road that is not dispatched (torch.autograd.backward): the last number computed.
+            last = [result for *_, result in step.after if isinstance(result, Tensor) and result.numel() == 1]
+            if last and last[-1].requires_grad:
+                self._backward(last[-1])
         patient = self.patients.get(id(optimizer))
         if patient is None:
             trained = _parameters_of(optimizer)
@@ -542,6 +547,7 @@ class Watcher:
             history.limits = [*self.limits, *history.limits]
             history.epochs_known = self._passes.known
             history.seconds, history.own_seconds = seconds, self.rhythm.total
+            history.setup_seconds = self.rhythm.setup
             history.exception = self.exception
             found.append(history)
         return found

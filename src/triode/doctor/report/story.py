@@ -261,11 +261,14 @@ def about(history: History) -> str:
 
 def watching(histories: Sequence[History]) -> str:
     """What the watching cost; empty where it was not measured."""
-    seconds = sum(history.seconds for history in histories)
-    own = sum(history.own_seconds for history in histories)
-    if not seconds > 0:
+    # Several models of one training were watched together: each history tells of the whole.
+    seconds = max((history.seconds for history in histories), default=0.0)
+    once = max((history.setup_seconds for history in histories), default=0.0)
+    own = max((history.own_seconds for history in histories), default=0.0) - once
+    if not seconds > once:
         return ""
-    return f"Watching took {number(own)} s of {number(seconds)} s, {percent(own / seconds)} of the time."
+    start = f", and {number(once)} s once at the start" if once >= 0.05 else ""
+    return f"Watching took {number(own)} s of {number(seconds)} s, {percent(own / (seconds - once))} of the time{start}."
 
 
 def limits(histories: Sequence[History]) -> list[str]:

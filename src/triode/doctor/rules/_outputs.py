@@ -68,10 +68,15 @@ def site_of(history: History, operation: Operation) -> Site | None:
 
 
 def place(history: History, operation: Operation) -> str:
-    """Name of an operation for the reader: its site's, its layer's, or the line that calls it."""
+    """Name of an operation for the reader: its site's, or its layer's; `fc1.softmax` for a function after fc1."""
     site = site_of(history, operation)
     if site is not None:
         return site.name
+    if operation.kind in ("activation", "softmax"):
+        weights = [i for i in history.graph.upstream(operation.index) if history.graph[i].parameters]
+        before = [i for i in weights if history.graph[i].kind == "weights"]
+        layer = history.graph[max(before)].parameters[0].rpartition(".")[0] if before else ""
+        return f"{layer or 'input'}.{operation.name}"
     owner = next(
         (layer.name for layer in history.layers if set(layer.parameters) & set(operation.parameters)), ""
     )
@@ -138,6 +143,12 @@ def _columns(
 ) -> float:
     """Share of the columns whose mean lies past a bound by their own spread or more."""
     return float((excess > std).mean()) if excess.size and excess.shape == std.shape else 0.0
+
+
+def over_examples(operation: Operation) -> bool:
+    """Whether a softmax runs over the rows of a table, which are the examples of a batch, and not over its units."""
+    dim, shape = operation.details.get("dim"), operation.shape
+    return operation.kind == "softmax" and len(shape) == 2 and dim in (0, -2) and shape[0] > 1
 
 
 def binary_valued(targets: Tensors) -> bool:

@@ -8,6 +8,8 @@ FIX      the remedies in order, in words
 RANK     causes before symptoms: the lower, the earlier among findings
 CAUSES   diagnoses that, when also found, explain this one: it then follows from the first of them that was found
 check    History -> Finding, Note, or None (nothing to say)
+ALONE    True for a rule that is not asked where several models train together (optional)
+SYMPTOM  True for a rule whose prescriptions fall away when it follows from a cause (optional)
 unable   History -> a sentence that says what is missing, or "" when the rule can be applied (optional)
 """
 

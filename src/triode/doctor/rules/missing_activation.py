@@ -31,7 +31,7 @@ def check(history: History) -> Finding | None:
     owner = {name: layer for layer in history.layers for name in layer.parameters}
     pairs = []
     for first, second in redundant_pairs(history.graph):
-        mine = [_layer(owner, first), _layer(owner, second)]
+        mine = [_own(_layer(owner, operation), operation) for operation in (first, second)]
         # What is frozen was not made here, and a layer of another model's is not this patient's.
         if not history.layers or all(
             layer is not None and (layer.trained or not history.trained) for layer in mine
@@ -68,6 +68,15 @@ def check(history: History) -> Finding | None:
 
 def _layer(owner: dict[str, Layer], operation: Operation) -> Layer | None:
     return next((owner[name] for name in operation.parameters if name in owner), None)
+
+
+def _own(layer: Layer | None, operation: Operation) -> Layer | None:
+    """A layer, unless it merely has the name of the one that was called, which is another model's."""
+    if layer is None or operation.name not in ("linear", "conv1d", "conv2d", "conv3d"):
+        return layer
+    details = operation.details
+    alike = (layer.fan_in, layer.units) == (details.get("fan_in"), details.get("fan_out"))
+    return layer if alike else None
 
 
 def _runs(pairs: list[tuple[Operation, Operation]]) -> list[list[Operation]]:

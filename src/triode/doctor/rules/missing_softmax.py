@@ -5,7 +5,7 @@ from __future__ import annotations
 from triode.doctor.diagnosis import Finding, Prescription
 from triode.doctor.graphs import logarithms, losses_of, output_activation, probability
 from triode.doctor.history import History, Loss, Operation
-from triode.doctor.rules._outputs import outputs_of, place, source, value_range
+from triode.doctor.rules._outputs import outputs_of, over_examples, place, source, value_range
 
 TITLE = "no softmax or sigmoid before the loss"
 MEANS = (
@@ -17,7 +17,7 @@ FIX = (
     "A loss that takes raw scores (cross_entropy, binary_cross_entropy_with_logits), or the missing function."
 )
 RANK = 11
-CAUSES: tuple[str, ...] = ()
+CAUSES: tuple[str, ...] = ("sigmoid_output_multiclass", "relu_output")
 
 OUTSIDE = "between 0 and 1"
 """What PyTorch says when binary_cross_entropy is given anything else."""
@@ -45,6 +45,9 @@ def check(history: History) -> Finding | None:
 def _named(history: History, loss: Loss) -> Finding | None:
     graph = history.graph
     operation = graph[loss.operation]
+    last = output_activation(graph, loss.prediction)
+    if loss.name in ("nll_loss", "kl_div") and last is not None and over_examples(last):
+        return _across(history, last, loss.name)
     if loss.name in ("nll_loss", "kl_div"):
         given = graph.source(operation.inputs[0])
         wants = "log-probabilities"
@@ -76,7 +79,6 @@ def _named(history: History, loss: Loss) -> Finding | None:
         return _finding(history, given, loss.name, wants, remedies) if wrong else None
     if loss.name == "binary_cross_entropy":
         given = graph.source(loss.prediction)
-        last = output_activation(graph, loss.prediction)
         low = value_range(last.name)[0] if last is not None else 0.0
         # A ReLU here is told by its own rule.
         signed = last is not None and last.kind == "activation" and low < 0.0
@@ -86,6 +88,26 @@ def _named(history: History, loss: Loss) -> Finding | None:
             else None
         )
     return None
+
+
+def _across(history: History, last: Operation, who: str) -> Finding:
+    """A softmax over the wrong axis: no row is a distribution."""
+    name = place(history, last)
+    return Finding(
+        "missing_softmax",
+        f"{who} wants a distribution over the classes in each row, but {name} runs over the examples of the batch.",
+        layer=name,
+        severity="critical",
+        confidence="certain",
+        evidence=(
+            f"Its result{source(last)} has shape {last.shape[0]} x {last.shape[1]} and is normalised over dimension "
+            f"{last.details.get('dim')}: columns sum to 1, rows do not.",
+        ),
+        places=(name,),
+        prescriptions=(
+            Prescription("change_loss", {"to": "cross_entropy"}, "It normalises over the classes itself."),
+        ),
+    )
 
 
 def _by_hand(history: History) -> Finding | None:

@@ -6,7 +6,7 @@ import math
 
 from triode.doctor.diagnosis import Finding, Prescription
 from triode.doctor.history import History, Operation, Tensors
-from triode.doctor.rules._outputs import Ending, beyond, endings, place, source, value_range
+from triode.doctor.rules._outputs import Ending, beyond, endings, over_examples, place, source, value_range
 from triode.doctor.rules._words import percent
 
 TITLE = "targets outside the output's range"
@@ -19,6 +19,8 @@ CAUSES: tuple[str, ...] = ("softmax_single_unit", "relu_output")
 
 SHARE = 0.01
 """Share of the targets out of reach from which on it is no matter of outliers."""
+ROOM = 2.0
+"""Sum of a column of targets over a batch that outputs which sum to 1 do not come near."""
 
 
 def unable(history: History) -> str:
@@ -41,6 +43,10 @@ def check(history: History) -> Finding | None:
         here = ending.activation
         if here is None or not ending.plain:
             continue
+        if over_examples(here) and targets is not None and ending.loss.family in ("regression", "binary"):
+            wanted = float(targets.mean.mean()) * here.shape[0] if targets.mean.size else 0.0
+            if wanted > ROOM and here.shape[1] > 1:
+                return _across(history, here, wanted)
         parameters = {key: float(v) for key, v in here.details.items() if isinstance(v, float)}
         low, high = value_range(here.name, tuple(sorted(parameters.items())))
         if ending.loss.name == "cross_entropy" and here.name in ("tanh", "hard_tanh", "softsign"):
@@ -75,8 +81,7 @@ def _regression(
     )
     return Finding(
         "output_range_mismatch",
-        f"The output of {name} is confined to {span} by its {here.name}, and {percent(outside)} of the targets lie "
-        "outside.",
+        f"{name} confines the output to {span}, and {percent(outside)} of the targets lie outside.",
         layer=name,
         severity="serious",
         confidence="certain",
@@ -86,6 +91,28 @@ def _regression(
         ),
         places=(name,),
         prescriptions=tuple(remedies),
+    )
+
+
+def _across(history: History, here: Operation, wanted: float) -> Finding:
+    name = place(history, here)
+    rows = here.shape[0]
+    return Finding(
+        "output_range_mismatch",
+        f"{name} runs over the examples of the batch, so that the outputs of {rows} examples sum to "
+        "1, which the targets do not.",
+        layer=name,
+        severity="critical",
+        confidence="certain",
+        evidence=(
+            f"Its result{source(here)} has shape {rows} x {here.shape[1]} and is normalised over dimension "
+            f"{here.details.get('dim')}.",
+            f"The targets of {rows} examples sum to {wanted:.3g} in a column, on average.",
+        ),
+        places=(name,),
+        prescriptions=(
+            Prescription("change_loss", {"to": "cross_entropy"}, "It normalises over the classes itself."),
+        ),
     )
 
 
@@ -115,7 +142,7 @@ def _scores(history: History, here: Operation) -> Finding:
         )
     return Finding(
         "output_range_mismatch",
-        f"The output of {name} is confined to the range from -1 to 1 by its {here.name}, but cross_entropy needs raw "
+        f"{name} confines the output to the range from -1 to 1, but cross_entropy needs raw "
         "scores, which may grow as the network becomes sure.",
         layer=name,
         severity="serious",

@@ -40,7 +40,7 @@ def check(history: History) -> Finding | Note | None:
         if why:
             return Finding(
                 "relu_output",
-                f"The output of {name} goes through a ReLU, {why}",
+                f"{name} is the last function before the loss, {why}",
                 layer=name,
                 severity="serious",
                 confidence="certain" if ending.loss.family in ("categorical", "binary") else "likely",
@@ -51,7 +51,7 @@ def check(history: History) -> Finding | Note | None:
         if ending.loss.family == "regression":
             note = Note(
                 "relu_output",
-                f"The output of {name} goes through a ReLU. The targets are not negative and it is alive; softplus "
+                f"{name} is the last function before the loss. The targets are not negative and it is alive; softplus "
                 "would do the same without a flat half.",
                 (name,),
             )

@@ -53,7 +53,7 @@ def _finding(history: History, here: Operation, loss: Loss, targets: Tensors | N
     if targets is None:
         what = loss.name if loss.name != "custom" else "a log-likelihood over the classes"
         summary = (
-            f"The output of {name} is a sigmoid, but {what} is a loss over classes of which exactly one is right, and "
+            f"{name} makes the output, one class at a time, but {what} is a loss over classes of which exactly one is right, and "
             "expects competing scores."
         )
         evidence = [f"The {here.name}{source(here)} goes into {what} with nothing but rearrangement between."]
@@ -75,7 +75,7 @@ def _finding(history: History, here: Operation, loss: Loss, targets: Tensors | N
             )
     else:
         summary = (
-            f"The output of {name} is a sigmoid for each class, but the targets are distributions over "
+            f"{name} makes the output, one class at a time, but the targets are distributions over "
             f"{targets.shape[-1]} classes, which sum to one."
         )
         evidence = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from triode.doctor.diagnosis import Finding, Note, Prescription
 from triode.doctor.history import History
 from triode.doctor.rules._outputs import endings, place, source
@@ -49,7 +51,7 @@ def check(history: History) -> Finding | Note | None:
             own = "margin between raw scores" if name == "multi_margin_loss" else own
             return Finding(
                 "softmax_before_ce",
-                f"The {here.name} of {place(history, here)} is followed by {name}, which wants raw scores and applies "
+                f"{place(history, here)} is followed by {name}, which wants raw scores and applies "
                 f"its {own} itself.",
                 layer=place(history, here),
                 severity="serious",
@@ -57,7 +59,7 @@ def check(history: History) -> Finding | Note | None:
                 evidence=(
                     f"The {here.name} is called{source(here)} and goes into the loss with nothing but rearrangement "
                     "between.",
-                    _bound(name, here.details.get("size")),
+                    _bound(name, here.shape[1] if len(here.shape) > 1 else here.details.get("size")),
                 ),
                 places=(place(history, here),),
                 prescriptions=(
@@ -71,8 +73,6 @@ def check(history: History) -> Finding | Note | None:
 
 def _bound(name: str, classes: object) -> str:
     """What the loss cannot fall below for scores in [0, 1]."""
-    import math
-
     if name == "cross_entropy" and isinstance(classes, int) and classes > 1:
         least = math.log(math.e + classes - 1) - 1
         return (

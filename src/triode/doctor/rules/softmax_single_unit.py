@@ -5,7 +5,7 @@ from __future__ import annotations
 from triode.doctor.diagnosis import Finding, Prescription
 from triode.doctor.graphs import roles
 from triode.doctor.history import History, Operation
-from triode.doctor.rules._outputs import binary_valued, endings, place, source
+from triode.doctor.rules._outputs import binary_valued, endings, over_examples, place, source
 
 TITLE = "softmax over a single unit"
 MEANS = (
@@ -16,6 +16,9 @@ NEEDS = "The length of the dimension that the softmax runs over, from one traced
 FIX = "A sigmoid for two classes in one unit, two units for a softmax over two classes, nothing for a regression."
 RANK = 10
 CAUSES: tuple[str, ...] = ()
+
+OUT_OF_BOUNDS = "is out of bounds"
+"""What PyTorch says of a class for which cross_entropy got no score."""
 
 
 def unable(history: History) -> str:
@@ -39,17 +42,17 @@ def check(history: History) -> Finding | None:
         and _units(operation) == 1
     ]
     if not single:
-        return None
+        return _inside_the_loss(history)
     here = single[0]
     constant = "0" if here.name == "log_softmax" else "1"
-    over_examples = here.details.get("size") != 1
+    across = over_examples(here)
     summary = (
-        f"The {here.name} of {place(history, here)} runs over a single unit, so that it returns {constant} whatever "
+        f"{place(history, here)} runs over a single unit, so that it returns {constant} whatever "
         "the network computes."
     )
-    if over_examples:
+    if across:
         summary = (
-            f"The {here.name} of {place(history, here)} has a single unit and runs over the examples of the batch, so "
+            f"{place(history, here)} has a single unit and runs over the examples of the batch, so "
             "that an example's output depends on its neighbours and all of them together make 1."
         )
     shape = " x ".join(str(length) for length in here.shape)
@@ -62,7 +65,7 @@ def check(history: History) -> Finding | None:
         evidence=(
             f"Its result{source(here)} has shape {shape} and is normalised over dimension {here.details.get('dim')}, "
             f"of length {here.details.get('size')}.",
-            *(() if over_examples else ("exp(z) / exp(z) = 1, and its derivative is 0 everywhere.",)),
+            *(() if across else ("exp(z) / exp(z) = 1, and its derivative is 0 everywhere.",)),
         ),
         places=tuple(place(history, operation) for operation in single),
         prescriptions=_prescriptions(history, here),
@@ -71,10 +74,42 @@ def check(history: History) -> Finding | None:
 
 def _units(operation: Operation) -> int:
     """How many units the softmax chooses from; those of the one column where it runs over the examples instead."""
-    dim, shape = operation.details.get("dim"), operation.shape
-    if len(shape) == 2 and dim in (0, -2) and shape[0] > 1:
-        return shape[1]
-    return int(operation.details.get("size", 0))
+    return operation.shape[1] if over_examples(operation) else int(operation.details.get("size", 0))
+
+
+def _inside_the_loss(history: History) -> Finding | None:
+    """Cross-entropy of a single score: the softmax over one unit is the loss's own."""
+    graph = history.graph
+    made = [
+        graph[each.loss.prediction]
+        for each in endings(history)
+        if each.loss.name == "cross_entropy" and len(graph[each.loss.prediction].shape) > 1
+    ]
+    refused = OUT_OF_BOUNDS in history.exception and len(graph.outputs) == 1
+    made += [graph[graph.outputs[0]]] if refused else []
+    single = [operation for operation in made if len(operation.shape) > 1 and operation.shape[1] == 1]
+    if not single:
+        return None
+    name = place(history, single[0])
+    return Finding(
+        "softmax_single_unit",
+        f"cross_entropy applies a softmax over the scores of each example, and {name} gives it a single one.",
+        layer=name,
+        severity="critical",
+        confidence="certain",
+        evidence=(
+            f"The scores have shape {' x '.join(map(str, single[0].shape))}; the softmax of one number is 1.",
+            *((f"The training ended with {history.exception!r}.",) if refused else ()),
+        ),
+        places=(name,),
+        prescriptions=(
+            Prescription(
+                "change_loss",
+                {"to": "binary_cross_entropy_with_logits"},
+                "One unit stands for one of two classes.",
+            ),
+        ),
+    )
 
 
 def _prescriptions(history: History, here: Operation) -> tuple[Prescription, ...]:
