@@ -7,8 +7,8 @@
 
 - overhead: one network trains on; blocks of steps are watched and not watched in turns, in random order within each
   pair, so that a change of the machine's mood meets both. Printed: the median step of either kind, and of the ratio of
-  the two of a pair the median with the quartiles. `begin` are the blocks in which the watcher is fresh (it traces, and
-  samples the first ten steps); `on` those in which one watcher goes on;
+  the two of a pair the median with the quartiles. `begin` are blocks that a fresh watcher begins (it
+  traces the first step and samples ten: paid once); `on` those in which one goes on, its free seconds spent;
 - false-alarms: every built-in network of the bake-off with every elementwise activation of the catalogue, trained with
   the bake-off's data, initial weights and optimiser. Every finding is printed with its first sentence. What was
   measured is kept cell by cell: the command goes on where it was stopped;
@@ -55,6 +55,8 @@ from triode.doctor.prove import prove
 RESULTS = Path(__file__).with_suffix(".json")
 sys.path.insert(0, str(Path(__file__).parent))
 GOAL = 0.05
+SETTLE = 8
+"""Blocks before anything is timed, in which the sampling finds its pace."""
 IMAGES, EPOCHS = 2_560, 3
 """Of a training in the table of false alarms: 60 steps of 128."""
 LEARNED = 0.2
@@ -73,8 +75,9 @@ def main(words: Sequence[str] | None = None) -> None:
     one = commands.add_parser("overhead")
     one.add_argument("--networks", default="mlp,resnet,gpt,dying")
     one.add_argument("--pairs", type=int, default=24)
+    one.add_argument("--steps", type=int, default=24, help="steps of a block, at most")
     one.add_argument(
-        "--steps", type=int, default=24, help="steps of a block; eight times as many where it begins"
+        "--seconds", type=float, default=5.0, help="of a block, at most; never fewer than 8 steps"
     )
     two = commands.add_parser("false-alarms")
     two.add_argument("--models", default=",".join(models.names()))
@@ -135,15 +138,20 @@ def _pairs(
     step: Callable[[], None], model: torch.nn.Module, options: argparse.Namespace, *, fresh: bool
 ) -> dict[str, Any]:
     """Blocks of steps, watched and not, in turns."""
+    begun = time.perf_counter()
+    for _ in range(3):
+        step()
+    steps = max(8, min(options.steps, int(options.seconds / (time.perf_counter() - begun) * 3)))
     watcher = Watcher([model])
-    steps, pairs = (8 * options.steps, options.pairs // 8 + 1) if fresh else (options.steps, options.pairs)
     order = np.random.default_rng(0)
     times: dict[bool, list[float]] = {False: [], True: []}
-    if not fresh:  # let the sampling settle
+    if not fresh:
         with watcher:
-            for _ in range(6 * steps):
+            step()
+            watcher.rhythm.FREE = 0.0  # what may be spent freely at first is gone
+            for _ in range(SETTLE * steps):
                 step()
-    for _ in range(pairs):
+    for _ in range(options.pairs):
         if fresh:
             watcher = Watcher([model])
         for watched in order.permutation(2).astype(bool).tolist():
@@ -161,7 +169,7 @@ def _pairs(
         "quartiles": [round(low, 4), round(high, 4)],
         "every": watcher.rhythm.every,
         "ask_every": watcher.rhythm.ask_every,
-        "pairs": pairs,
+        "pairs": options.pairs,
         "steps": steps,
     }
 

@@ -13,7 +13,7 @@ from triode.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SLOW = ("bakeoff", "report", "grade")
+SLOW = ("bakeoff", "report", "grade", "doctor")
 
 
 def blocks(language: str) -> list[str]:

@@ -20,7 +20,7 @@ from triode.cli import main
 from triode.cli._app import commands, examples
 
 CURATED = tuple(name for name in triode.names() if is_curated(name))
-TRAINING = ("bakeoff", "report", "grade")
+TRAINING = ("bakeoff", "report", "grade", "doctor")
 
 
 def all_examples() -> list[str]:

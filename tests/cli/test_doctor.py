@@ -220,6 +220,29 @@ def test_an_interrupted_script_is_diagnosed(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["models"][0]["steps"] == 4
 
 
+def test_a_proof_runs_the_script_again_and_prints_the_patch(capfd: pytest.CaptureFixture[str]) -> None:
+    path = Path("double.py")
+    text = HEALTHY.replace("nn.Linear(32, 3))", "nn.Linear(32, 3), nn.Softmax(dim=1))")
+    path.write_text(text, encoding="utf-8")
+    assert main(["doctor", "--prove", "--", "double.py"]) == 1
+    out, err = capfd.readouterr()
+    assert err == "triode doctor: running double.py again: remove the output activation\n"
+    assert out.count("started None") == 1  # what the script says the second time is not shown
+    assert "helped: Remove the softmax" in out
+    _, _, patch = out.partition("The patch to apply\n")
+    assert "+++ b/double.py" in patch
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_the_demonstration_tells_the_whole_story(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--demo", "--html", "demo.html"]) == 0
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 2
+    assert out.count("Dead ReLU units") == 1
+    assert "helped: Divide the learning rate" in out
+    assert Path("demo.html").stat().st_size > 10_000
+
+
 def test_nothing_heavy_is_loaded_before_the_script() -> None:
     code = (
         "import sys; from triode.cli import main; main(['doctor', '--help']); import triode.doctor.script;"

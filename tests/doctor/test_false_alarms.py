@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -32,9 +33,7 @@ IMAGES = {"residual-cnn": 384, "cnn": 640, "lstm": 640, "transformer": 640}
 def benchmark() -> object:
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        import doctor
-
-        return doctor
+        return importlib.import_module("doctor")
     finally:
         sys.path.remove(str(BENCHMARKS))
 

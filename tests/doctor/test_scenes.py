@@ -21,11 +21,12 @@ def seen(training: Training) -> Diagnosis:
 
 def accuracy(training: Training) -> float:
     """Over all examples, of the network as it stands, which stays in evaluation mode."""
+    assert callable(training.batches)
     x, y = (torch.cat(each) for each in zip(*training.batches(), strict=True))
     with torch.no_grad():
         logits = training.model.eval()(x)
     right = (logits > 0) == (y > 0.5) if logits.shape[1] == 1 else logits.argmax(1) == y
-    return right.float().mean().item()
+    return float(right.float().mean())
 
 
 def dead(diagnosis: Diagnosis) -> list[float]:
@@ -88,7 +89,7 @@ def test_the_chapters_cures_together_do_no_harm() -> None:
 
 
 def first_gradient(diagnosis: Diagnosis) -> float:
-    return statistics.median(diagnosis.histories[0].weight_layers()[0].gradient_rms)
+    return float(statistics.median(diagnosis.histories[0].weight_layers()[0].gradient_rms))
 
 
 def test_vanishing_is_the_case_study() -> None:
@@ -117,7 +118,7 @@ def test_treating_vanishing_makes_the_cured_one() -> None:
         Prescription("insert_batch_norm"),
     )
     treated = treat(scenes.vanishing(), treatment, history)
-    wanted = [type(module).__name__ for module in scenes.healthy().model]
+    wanted = [type(module).__name__ for module in scenes.healthy().model.children()]
     found = [type(module).__name__ for module in treated.model.modules() if not list(module.children())]
     assert sorted(found) == sorted(wanted)
     assert seen(treated).healthy

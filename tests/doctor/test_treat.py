@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from triode.doctor.diagnosis import Prescription
@@ -441,3 +441,40 @@ def test_remedies_load_no_framework() -> None:
 
     code = "import sys, triode.doctor.remedies; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_change_at_the_wrong_call_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    change = surgery._change
+
+    def planted(training: Training, spot: Any, *rest: Any) -> None:
+        change(training, replace(spot, call=(spot.call + 1) % 5), *rest)
+
+    patient, history = build(Functional)
+    monkeypatch.setattr(surgery, "_change", planted)
+    site = history.hidden()[1].name
+    one = treat(patient, Prescription("replace_activation", {"function": "elu", "sites": (site,)}), history)
+    assert functions(one) != ["relu", "elu", "relu", "relu", "relu", "softmax"]
+
+
+def test_what_is_added_to_a_sequential_model_is_not_called_in_its_row() -> None:
+    shared = nn.ReLU()
+    model = nn.Sequential(nn.Linear(4, 8), shared, nn.Linear(8, 6), shared, nn.Linear(6, 2))
+    patient = training(model)
+    history = seen(patient)
+    treated = treat(
+        patient,
+        [
+            Prescription("scale_inputs"),
+            Prescription("insert_batch_norm"),
+            Prescription("insert_activation", {"function": "tanh", "after": ""}),
+        ],
+        history,
+    )
+    norms = [m for m in treated.model.modules() if isinstance(m, nn.BatchNorm1d)]
+    x = (X - X.mean(0)) / X.std(0, unbiased=False)
+    z = torch.relu(norms[0](model[0](x)))
+    wanted = torch.tanh(model[4](torch.relu(norms[1](model[2](z)))))
+    assert torch.allclose(treated.model(X), wanted, atol=1e-5)
+    assert len(treated.model) == 5

@@ -755,3 +755,51 @@ def test_a_loss_differentiated_by_torch_autograd_is_seen() -> None:
     [history] = watcher.histories()
     assert history.losses == pytest.approx(told)
     assert history.loss.name == "cross_entropy"
+
+
+def test_what_a_generator_hands_on_is_its_output_and_names_do_not_mix() -> None:
+    torch.manual_seed(0)
+    maker = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Tanh())
+    critic = nn.Sequential(nn.Linear(2, 6), nn.LeakyReLU(0.2), nn.Linear(6, 1))
+    first, second = torch.optim.Adam(maker.parameters()), torch.optim.Adam(critic.parameters())
+    with Watcher() as watcher:
+        for _ in range(3):
+            made = maker(torch.randn(16, 4))
+            second.zero_grad()
+            critic(made.detach()).mean().backward()
+            second.step()
+            first.zero_grad()
+            critic(made).mean().backward()
+            first.step()
+    histories = {history.name: history for history in watcher.histories()}
+    assert [(site.name, site.role) for site in histories["maker"].sites] == [
+        ("0.relu", "hidden"),
+        ("2.tanh", "output"),
+    ]
+    assert [(layer.fan_in, layer.units) for layer in histories["maker"].layers] == [(4, 8), (8, 2)]
+    used = [operation.parameters for operation in histories["maker"].graph if operation.kind == "weights"]
+    assert used == [("0.weight", "0.bias"), ("2.weight", "2.bias"), (), ()]
+    assert [layer.depth for layer in histories["critic"].layers] == [0, 1]
+
+
+def test_two_models_of_one_optimiser_are_one_patient_whose_names_say_which() -> None:
+    encoder = nn.Sequential(nn.Linear(5, 4), nn.ReLU())
+    decoder = nn.Sequential(nn.Linear(4, 5), nn.Sigmoid())
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()])
+    with Watcher() as watcher:
+        for _ in range(3):
+            x = torch.rand(16, 5)
+            optimizer.zero_grad()
+            F.mse_loss(decoder(encoder(x)), x).backward()
+            optimizer.step()
+    [history] = watcher.histories()
+    assert history.name == "encoder + decoder"
+    assert [(site.name, site.role) for site in history.sites] == [
+        ("encoder.0.relu", "hidden"),
+        ("decoder.0.sigmoid", "output"),
+    ]
+    assert [(layer.name, layer.activation, layer.depth) for layer in history.layers] == [
+        ("encoder.0", "relu", 0),
+        ("decoder.0", "sigmoid", 1),
+    ]
+    assert all(math.isfinite(layer.signal) for layer in history.layers)

@@ -70,6 +70,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _tolerate_narrow_encodings()
     try:
+        words = _arranged(words)
         app = build(words[0] if words else None)
         outcome = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -93,6 +94,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         return _refuse(f"{error.filename}: {(error.strerror or str(error)).lower()}.")
     return outcome if isinstance(outcome, int) else DONE
+
+
+def _arranged(words: list[str]) -> list[str]:
+    """Let a command part its own words from those that it passes on: `triode doctor train.py --steps 5`."""
+    if not words or words[0] not in commands():
+        return words
+    arrange = getattr(importlib.import_module(f"triode.cli.{words[0]}"), "arrange", None)
+    return words if arrange is None else [words[0], *arrange(words[1:])]
 
 
 def _description(command: Callable[..., Any]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from triode.cli._output import paragraph, print_json
+from triode.cli._output import heading, paragraph, print_json
 from triode.errors import TriodeError
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 """What --json says for standard output."""
+
+
+DEMO = 25.0
+"""Most seconds that the demonstration's second part takes."""
 
 
 def run(
@@ -71,7 +75,7 @@ def run(
     examined: Examined | None = None
     with _stdout_kept(json == STDOUT):
         if demo:
-            diagnosis = _demo(quiet=json == STDOUT)
+            diagnosis = _demo()
         else:
             examined = _script(script, module, steps, live)
             diagnosis = examined.diagnosis
@@ -83,15 +87,18 @@ def run(
     if json != STDOUT:
         from triode.doctor.report import show
 
-        if not demo:
-            paragraph("")
+        paragraph("")
         show(diagnosis)
+        if prove and not demo:
+            _patch(diagnosis)
         if examined is not None and examined.sentence:
             paragraph(examined.sentence)
         for path in (html, markdown, Path(json) if json else None):
             if path is not None:
                 paragraph(f"Written: {path}")
-    failed = examined is not None and not examined.outcome.ok
+    if examined is None:  # the demonstration has shown what it was to show
+        return 0
+    failed = not examined.outcome.ok
     return 1 if failed or not diagnosis.healthy else 0
 
 
@@ -152,19 +159,30 @@ def _script(words: Sequence[str], module: bool, steps: int, live: bool) -> Exami
     return examined
 
 
-def _demo(quiet: bool) -> Diagnosis:
+def _demo() -> Diagnosis:
+    """Examine the chapter's dying network, treat it, and train it again."""
     from triode.doctor import examine, scenes
     from triode.doctor.prove import prove
-    from triode.doctor.report import show
 
     sick = scenes.dying()
-    if not quiet:
-        paragraph(f"The patient: {scenes.dying.__doc__.splitlines()[0] if scenes.dying.__doc__ else ''}")
+    _say("training a network of five ReLU layers, whose learning rate is ten times too high")
     diagnosis = examine(sick.model, sick.batches, sick.loss_fn, sick.optimizer, sick.epochs)
-    if not quiet:
-        show(diagnosis)
-    _say("training again with the prescriptions, from the same seed and data")
-    return prove(scenes.dying(), diagnosis)
+    _say("training it again, from the same weights on the same data, with what the diagnosis prescribes")
+    proved: Diagnosis = prove(scenes.dying(), diagnosis, seconds=DEMO)
+    return proved
+
+
+def _patch(diagnosis: Diagnosis) -> None:
+    """Print what to change in the script: what has helped, else the first thing to try."""
+    from triode.doctor.patch import code
+
+    helped = next((proof for proof in diagnosis.proofs if proof.helped), None)
+    prescriptions = (helped.prescription,) if helped is not None else diagnosis.prescriptions[:1]
+    for prescription in prescriptions:
+        finding = next(f for f in diagnosis.findings if prescription in f.prescriptions)
+        history = next((h for h in diagnosis.histories if h.name == finding.model), None)
+        heading("The patch to apply" if helped is not None else "To try first, by hand")
+        sys.stdout.write(code(history, prescription).strip("\n") + "\n")
 
 
 def _say(line: str) -> None:

@@ -11,9 +11,10 @@ import functools
 import multiprocessing
 import os
 import sys
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from triode.doctor.diagnosis import Diagnosis, Finding, Prescription
@@ -25,10 +26,14 @@ from triode.errors import TriodeError
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from triode.doctor.remedies._verdict import Curve, Proof
+
 MOST = 3
 """Most prescriptions that are tried, each of which costs as long as the script."""
 PATIENCE = 3.0
 """How many times as long as before the script may run again."""
+GROUND = "same weights, data and seed"
+"""What a comparison of two trainings says of itself, and cannot say where a script is run again."""
 START = 60.0
 """Seconds that it gets beside that, to start."""
 
@@ -63,7 +68,8 @@ def retry(command: Command, prescription: Prescription, history: History, steps:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(there, command, prescription, history, steps))
-    process.start()
+    with _nothing_to_import():
+        process.start()
     there.close()
     try:
         if not here.poll(START + PATIENCE * history.seconds):
@@ -83,6 +89,17 @@ def retry(command: Command, prescription: Prescription, history: History, steps:
             process.join()
 
 
+@contextmanager
+def _nothing_to_import() -> Iterator[None]:
+    """Inside, a new process does not begin by running once more what this one was started with."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def prove_script(examined: Examined, say: Callable[[str], None] = lambda line: None) -> Diagnosis:
     """Run a script again with one prescription after another until one has helped.
 
@@ -91,27 +108,29 @@ def prove_script(examined: Examined, say: Callable[[str], None] = lambda line: N
         say: Told what is going on.
 
     Returns:
-        The diagnosis with a proof for each prescription that was tried. One that cannot be tried on a script is
-        passed over.
+        The diagnosis with a proof for each prescription that was tried: whether the finding is gone or much weaker,
+        and the loss lower. One that cannot be tried on a script is passed over.
     """
     from triode.doctor.remedies import REMEDIES
+    from triode.doctor.remedies._verdict import judge
 
     diagnosis = examined.diagnosis
-    proofs: list[Any] = []
-    for finding, prescription in _candidates(diagnosis):
-        if len(proofs) == MOST:
-            break
+    proofs: list[Proof] = []
+    for finding, prescription in _candidates(diagnosis)[: 2 * MOST]:
         history = next((h for h in examined.histories if h.name == finding.model), examined.histories[0])
         remedy = REMEDIES.get(prescription.kind)
         title = remedy.title if remedy is not None else prescription.kind
         say(f"running {examined.command} again: {title[:1].lower()}{title[1:]}")
         retrial = retry(examined.command, prescription, history, history.steps)
         if retrial.refused:
-            say(f"could not be tried: {retrial.refused}")
+            say(f"that could not be tried: {retrial.refused}.")
             continue
-        proof = _proof(finding, prescription, history, retrial)
-        proofs.append(proof)
-        if proof.helped:
+        seen = next((h for h in retrial.histories if h.name == history.name), retrial.histories[0])
+        before = _curve(history, diagnosis.findings)
+        proof = judge(finding, (prescription,), before, _curve(seen, retrial.findings))
+        # Whether the script is deterministic is its own affair.
+        proofs.append(replace(proof, sentence=proof.sentence.replace(GROUND, "the script run again")))
+        if proof.helped or len(proofs) == MOST:
             break
     return diagnosis.with_proofs(tuple(proofs))
 
@@ -122,6 +141,18 @@ def _candidates(diagnosis: Diagnosis) -> list[tuple[Finding, Prescription]]:
         (next(f for f in diagnosis.findings if prescription in f.prescriptions), prescription)
         for prescription in diagnosis.prescriptions
     ]
+
+
+def _curve(history: History, findings: tuple[Finding, ...]) -> Curve:
+    from triode.doctor.remedies._verdict import Curve
+
+    return Curve(
+        losses=tuple(history.losses),
+        loss=history.loss.name,
+        findings=tuple(f.diagnosis for f in findings if f.model == history.name),
+        history=history,
+        error=history.exception,
+    )
 
 
 def _child(
@@ -161,7 +192,8 @@ def treating(prescription: Prescription, history: History, say: Callable[[str], 
     from torch import is_grad_enabled, nn
     from torch.optim import Optimizer
 
-    made: list[Optimizer] = []
+    patched: Any = nn.Module
+    made: list[Any] = []
     rates = _Rates()
     initialise, call = Optimizer.__init__, nn.Module.__call__
 
@@ -175,17 +207,17 @@ def treating(prescription: Prescription, history: History, say: Callable[[str], 
         if made and is_grad_enabled() and nn.Module.__call__ is treat_first:
             optimizer = _optimizer_of(self, made)
             if optimizer is not None and _is(self, history):
-                nn.Module.__call__ = call
+                patched.__call__ = call
                 say(_apply(self, optimizer, prescription, history, rates))
         return call(self, *args, **kwargs)
 
     Optimizer.__init__ = remember  # type: ignore[method-assign]
-    nn.Module.__call__ = treat_first
+    patched.__call__ = treat_first
     try:
         yield
     finally:
         Optimizer.__init__ = initialise  # type: ignore[method-assign]
-        nn.Module.__call__ = call
+        patched.__call__ = call
         rates.remove()
 
 
@@ -203,7 +235,8 @@ def _apply(model: Any, optimizer: Any, prescription: Prescription, history: Hist
         return f"there is no remedy {prescription.kind!r}"
     training = Training(model, _like_inputs(history), loss, optimizer)
     training.owned = {id(p): p for p in model.parameters()}
-    before = [group["lr"] for group in optimizer.param_groups]
+    groups = optimizer.param_groups
+    before = [group["lr"] for group in groups]
     try:
         with torch.random.fork_rng(devices=[]):
             REMEDIES[prescription.kind].apply(training, prescription, history)
@@ -213,9 +246,9 @@ def _apply(model: Any, optimizer: Any, prescription: Prescription, history: Hist
         return "it replaces an object that the script keeps; only the patch can"
     if training.loss_fn is not loss:
         return "it changes the loss, which the script computes; only the patch can"
-    after = [group["lr"] for group in optimizer.param_groups]
+    after = [group["lr"] for group in groups]
     if after != before:
-        for group, rate in zip(optimizer.param_groups, before, strict=False):
+        for group, rate in zip(groups, before, strict=False):
             group["lr"] = rate
         rates.optimizer = optimizer
         rates.factors = [new / old if old else 1.0 for new, old in zip(after, before, strict=False)]

@@ -74,9 +74,6 @@ def _reach(graph: Graph) -> _Reach:
     return _Reach(fed, feeds)
 
 
-# ------------------------------------------------------------------------------------------------ roles
-
-
 def roles(graph: Graph) -> dict[int, Role]:
     """What every activation and softmax of a step is there for.
 
@@ -188,9 +185,6 @@ def _perturbed(graph: Graph, operation: Operation) -> bool:
 
 def _has_offset(graph: Graph, operation: Operation) -> bool:
     return any(user.name in ("add", "iadd") and user.parameters for user in graph.users(operation.index))
-
-
-# ------------------------------------------------------------------------------------------------ output and loss
 
 
 def output_activation(graph: Graph, index: int) -> Operation | None:

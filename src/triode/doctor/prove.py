@@ -122,7 +122,21 @@ def prove(
         if any(attempt(finding, (p,)) for p in known):
             continue
         ordered = in_order(known)
-        if not any(attempt(finding, tuple(ordered[:count])) for count in range(2, len(ordered) + 1)):
+        if any(attempt(finding, tuple(ordered[:count])) for count in range(2, len(ordered) + 1)):
+            continue
+        # What merely followed may hold a fault of its own that hides the cure.
+        after = in_order(
+            [
+                p
+                for each in diagnosis.findings
+                if each.follows == finding.diagnosis
+                for p in each.prescriptions
+            ]
+        )
+        more = [each for each in after if all(each.kind != p.kind for p in ordered)]
+        if not any(
+            attempt(finding, (*in_order([*ordered[:1], *more[:count]]),)) for count in range(1, len(more) + 1)
+        ):
             unhelped.append(finding)
     if len(unhelped) > 1:  # one fault may hide that another is cured
         together = in_order([f.prescriptions[0] for f in unhelped if f.prescriptions])

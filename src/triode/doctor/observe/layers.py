@@ -57,10 +57,12 @@ def find_layers(root: nn.Module, prefix: str, trained: set[int]) -> list[Watched
         kind = _kind(module, weight)
         transposed = kind == "conv" and getattr(module, "transposed", False)
         units = own[0][1].shape[0] if own[0][1].dim() else 1
+        # The rows of an embedding are its entries.
+        across = transposed or kind == "embedding"
         fan_in = 0
         if weight is not None:
-            units = weight.shape[1] * getattr(module, "groups", 1) if transposed else weight.shape[0]
-            fan_in = weight.shape[0] if transposed else weight[0].numel()
+            units = weight.shape[1] * getattr(module, "groups", 1) if across else weight.shape[0]
+            fan_in = weight.shape[0] if across else weight[0].numel()
         name = prefix + (path or type(root).__name__)
         layer = Layer(
             name=name,
@@ -68,7 +70,7 @@ def find_layers(root: nn.Module, prefix: str, trained: set[int]) -> list[Watched
             depth=0,
             fan_in=int(fan_in),
             units=int(units),
-            parameters=tuple(plain((f"{path}." if path else "") + n) for n, _ in own),
+            parameters=tuple(prefix + plain((f"{path}." if path else "") + n) for n, _ in own),
             trained=any(id(p) in trained and p.requires_grad for _, p in own),
             weights=sum(p.numel() for _, p in own),
         )

@@ -62,10 +62,18 @@ class Patient:
     def learn(self, tracer: Tracer, step: Step) -> None:
         """Take in the graph of a traced step."""
         graph, number = tracer.graph()
+        owner = {number[old]: root for old, root in tracer.owner.items() if old in number}
         used = {source for operation in graph if operation.in_model for source in operation.inputs}
         last = tuple(index for index in graph.outputs if index not in used)
         graph = replace(graph, outputs=last or graph.outputs)
         found = roles(graph)
+        mine = {id(root) for root in self.roots}
+        for index in [number[old] for old in tracer.handed if old in number]:
+            # What one model hands to another that somebody else trains is its output: a generator's picture.
+            readers = {owner.get(user.index) for user in graph.users(index)}
+            made = graph.source(index)
+            if owner.get(index) in mine and readers and not readers & mine and made.index in found:
+                found[made.index] = "output"
         for root, calls in step.learn:
             root.traced = [replace(call, operation=number[call.operation]) for call in calls]
             root.learn(graph, found)
@@ -73,12 +81,20 @@ class Patient:
             root.known = True
         if self.known_graph:
             return
+        names = {id(root): self._prefix(root) for root in self.roots}
+        operations = []
+        for operation in graph:
+            prefix = names.get(owner.get(operation.index, 0))
+            # Another patient's parameters may have the same names.
+            own = () if prefix is None else tuple(prefix + name for name in operation.parameters)
+            operations.append(replace(operation, parameters=own))
+        graph = replace(graph, operations=tuple(operations))
         self.graph, self.known_graph = graph, True
         self.loss = loss_of(graph)
         describe_readers(self.layers, graph)
         by_parameter = {name: each.layer for each in self.layers for name in each.layer.parameters}
-        for parameter, (into, out, spread) in step.signals.items():
-            layer = by_parameter.get(parameter)
+        for (caller, parameter), (into, out, spread) in step.signals.items():
+            layer = by_parameter.get(names.get(caller, "?") + parameter)
             if layer is not None:
                 layer.input_signal, layer.signal, layer.output_std = into, out, spread
 

@@ -31,8 +31,8 @@ class Step:
     arguments: tuple[Root, Any] | None = None
     targets: list[Tensor] = field(default_factory=list)
     learn: list[tuple[Root, list[Call]]] = field(default_factory=list)
-    signals: dict[str, tuple[float, float, float]] = field(default_factory=dict)
-    """First parameter of a layer -> root mean square of its input and output, spread of its output over examples."""
+    signals: dict[tuple[int, str], tuple[float, float, float]] = field(default_factory=dict)
+    """The `id` of a model and the first parameter of a layer -> root mean square of its input and output, spread of its output over examples."""
     losses: list[Tensor] = field(default_factory=list)
     seen: list[tuple[str, Any, Any, Any]] = field(default_factory=list)
     """The same, of the backward pass that is about to run."""
@@ -96,15 +96,18 @@ class Step:
         )
 
     @torch.no_grad()
-    def signal(self, operation: Operation, args: Any, result: Any) -> None:
+    def signal(self, root: Root, operation: Operation, args: Any, result: Any) -> None:
         """Take in how large what goes through a layer of weights is."""
         into = next((t for t in tensors(args) if t.is_floating_point()), None)
         out = next(tensors(result), None)
-        if not operation.parameters or operation.parameters[0] in self.signals or out is None or into is None:
+        if not operation.parameters or out is None or into is None:
+            return
+        key = (id(root), operation.parameters[0])
+        if key in self.signals:
             return
         into, out = into.detach()[:64].float(), out.detach()[:64].float()
         spread = float(out.std(dim=0).mean()) if len(out) > 1 else math.nan
-        self.signals[operation.parameters[0]] = (_size(into), _size(out), spread)
+        self.signals[key] = (_size(into), _size(out), spread)
 
 
 def _size(x: Tensor) -> float:

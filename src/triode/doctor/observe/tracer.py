@@ -42,6 +42,10 @@ class Tracer:
         self.weights_of: dict[int, tuple[str, ...]] = {}
         """Operations that only rearrange a parameter -> its name."""
         self.outputs: list[int] = []
+        self.handed: set[int] = set()
+        """The same of all steps together."""
+        self.owner: dict[int, int] = {}
+        """Operations inside a model -> the `id` of that model."""
         self.inputs: set[int] = set()
         self.loss = -1
         self.last_in_model = -1

@@ -243,7 +243,9 @@ class Watcher:
         ] or outputs  # a loss among them is no prediction
         self._step.outputs.append((root, outputs))
         if self._tracer is not None:
-            self._tracer.outputs += [self._tracer.maker(tensor, in_model=True) for tensor in outputs]
+            made = [self._tracer.maker(tensor, in_model=True) for tensor in outputs]
+            self._tracer.outputs += made
+            self._tracer.handed.update(made)
             if root.traced and not root.known:
                 self._step.learn.append((root, list(root.traced)))
             root.traced = []
@@ -383,8 +385,10 @@ class Watcher:
                     buffer = id(tensor) in root.buffers
                     tracer.data(tensor, "buffer" if buffer else "input", live=not buffer)
         index = tracer.record(name, args, kwargs, result, module, bool(self._stack), kind)
-        if index >= 0 and tracer.operations[index].kind == "weights":
-            self._step.signal(tracer.operations[index], args, result)
+        if index >= 0 and root is not None and self._stack:
+            tracer.owner[index] = id(root)
+        if index >= 0 and root is not None and tracer.operations[index].kind == "weights":
+            self._step.signal(root, tracer.operations[index], args, result)
         return index
 
     @_careful

@@ -7,7 +7,7 @@ stays as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -136,6 +136,25 @@ class Rewritten(nn.Module):
         return result
 
 
+class RewrittenContainer(Rewritten):
+    """The same for `nn.Sequential` and its like, which call whatever they hold: what was added is not theirs."""
+
+    def _own(self) -> list[nn.Module]:
+        added = {self._triode_front, self._triode_back}
+        added |= {
+            name for change in self._triode_changes.values() for name in (change.before, change.instead)
+        }
+        return [module for name, module in self._modules.items() if module is not None and name not in added]
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        """Its own modules."""
+        return iter(self._own())
+
+    def __len__(self) -> int:
+        """How many of its own modules."""
+        return len(self._own())
+
+
 class RewrittenLoss(nn.Module):
     """A loss function some of whose calls are replaced."""
 
@@ -157,7 +176,8 @@ def rewrite(module: nn.Module) -> Rewritten:
         return module
     kind = type(module)
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    module.__class__ = type(kind.__name__, (Rewritten, kind), names)
+    gained = RewrittenContainer if hasattr(kind, "__iter__") else Rewritten
+    module.__class__ = type(kind.__name__, (gained, kind), names)
     changed = cast(Rewritten, module)
     changed._triode_changes = {}
     changed._triode_front = changed._triode_back = ""

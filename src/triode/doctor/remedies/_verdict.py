@@ -134,6 +134,8 @@ def better(before: Curve, after: Curve, several: Sequence[Prescription]) -> tupl
     if after.measure != "loss":
         a = before.skill if before.skill == before.skill else -1.0
         b = after.skill if after.skill == after.skill else -1.0
+        if b < 0.02:  # still no better than a constant
+            return True, False
         if b - a >= max(0.02, 0.1 * (1 - max(a, 0.0))):
             return True, True
         if a >= LEARNED and b >= a - 0.02:

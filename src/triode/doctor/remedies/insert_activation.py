@@ -85,6 +85,8 @@ def snippet(history: History | None, prescription: Prescription) -> str:
     from triode.doctor.remedies._source import spelled
 
     name = _after(prescription)[0]
-    call = spelled(_function(prescription))[1]
+    module, call = spelled(_function(prescription))
+    if name not in OUTPUT and any(part.isdigit() for part in name.split(".")):
+        return f"{module},  # in the nn.Sequential, after {name}"
     inner = "self.output(x)" if name in OUTPUT else f"self.{name}(x)"
     return f"x = {call.format(inner)}"

@@ -130,7 +130,7 @@ def snippet(history: History | None, prescription: Prescription) -> str:
         return "nn.Linear(n, m), nn.BatchNorm1d(m), nn.ReLU(),"
     kind, features = kind_of(history, spot)
     kind = "BatchNorm1d" if kind == "PerFeature" else kind
-    name = f"{spot.layer or 'input'}_norm".replace(".", "_")
+    name = f"norm_{spot.layer or 'input'}".replace(".", "_")
     return (
         f"self.{name} = nn.{kind}({features})  # in __init__; one for each place\n"
         f"x = {spot.function}(self.{name}(x))  # in forward, after {spot.layer or 'the input'}"

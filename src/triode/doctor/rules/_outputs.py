@@ -80,7 +80,8 @@ def place(history: History, operation: Operation) -> str:
     owner = next(
         (layer.name for layer in history.layers if set(layer.parameters) & set(operation.parameters)), ""
     )
-    return owner or operation.module or operation.where or operation.name
+    own = operation.parameters[0].rpartition(".")[0] if operation.parameters else ""
+    return owner or own or operation.module or operation.where or operation.name
 
 
 def source(operation: Operation) -> str:

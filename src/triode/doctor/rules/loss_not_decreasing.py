@@ -48,6 +48,11 @@ LEAST_STEPS = 100
 BETTER = 0.02
 """Share of a constant prediction's loss by which a network that has learned anything beats it. Sick networks differ
 from it by less than 0.005 after hundreds of steps, healthy ones are 0.1 and more below it."""
+MOVED = 0.01
+"""Share of a constant prediction's loss by which a loss has fallen that has moved at all."""
+SETTLED = 0.25
+"""A loss has settled whose second half fell by less than this share of what the first half did. One that goes down a
+straight line has not, however slowly it does."""
 
 
 def unable(history: History) -> str:
@@ -80,9 +85,9 @@ def check(history: History) -> Finding | Note | None:
         return None
     stuck = not _fell(seen, level)
     # Falling from a bad start to the constant's level is no learning either, once it has stopped there.
-    settled = seen.steps >= 2 * LEAST_STEPS and abs(seen.middle - seen.end) < max(
-        BETTER * level, 2.0 * seen.noise
-    )
+    flat = abs(seen.middle - seen.end) < max(BETTER * level, 2.0 * seen.noise)
+    slower = seen.middle - seen.end < SETTLED * max(seen.start - seen.middle, 0.0)
+    settled = seen.steps >= 2 * LEAST_STEPS and flat and slower
     near = seen.end < 1.25 * level
     if not (stuck or (settled and near)):
         return None
@@ -106,7 +111,7 @@ def check(history: History) -> Finding | Note | None:
 
 
 def _fell(seen: Course, unit: float) -> bool:
-    return seen.fall > BETTER * unit and seen.fall > 2.0 * seen.noise
+    return seen.fall > MOVED * unit and seen.fall > 2.0 * seen.noise
 
 
 def _warming_up(history: History) -> bool:

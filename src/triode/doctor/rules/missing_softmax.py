@@ -6,6 +6,7 @@ from triode.doctor.diagnosis import Finding, Prescription
 from triode.doctor.graphs import logarithms, losses_of, output_activation, probability
 from triode.doctor.history import History, Loss, Operation
 from triode.doctor.rules._outputs import outputs_of, over_examples, place, source, value_range
+from triode.doctor.rules._words import called
 
 TITLE = "no softmax or sigmoid before the loss"
 MEANS = (
@@ -157,13 +158,13 @@ def _finding(
 ) -> Finding:
     name = place(history, given)
     what = "raw scores" if _raw(given) else f"the result of {given.name}"
-    evidence = [f"What {name} gives{source(given)} reaches {who} with no softmax or sigmoid between."]
+    evidence = [f"What {called(name)} gives{source(given)} reaches {who} with no softmax or sigmoid between."]
     seen = outputs_of(history, given.index)
     if seen is not None and seen.count:
         evidence.append(f"It ran from {seen.least:.3g} to {seen.most:.3g}.")
     return Finding(
         "missing_softmax",
-        f"{who[0].upper() + who[1:] if who.startswith('the ') else who} wants {wants}, but gets {what} from {name}.",
+        f"{who.replace('the ', 'The ', 1)} wants {wants}, but gets {what} from {called(name)}.",
         layer=name,
         severity="critical",
         confidence="certain",
@@ -181,14 +182,15 @@ def _raised(history: History) -> Finding | None:
     if end is not None and end.name in ("sigmoid", "softmax", "hard_sigmoid"):
         return None  # not for want of one: nan, or something after it
     name = place(history, last) if last is not None else ""
+    what = f"the result of {end.name}" if end is not None else "raw scores"
     seen = history.outputs[0] if history.outputs else None
     evidence = [f"The training ended with {history.exception!r}."]
     if seen is not None and seen.count:
         evidence.append(f"The outputs ran from {seen.least:.3g} to {seen.most:.3g}.")
     return Finding(
         "missing_softmax",
-        "binary_cross_entropy wants probabilities, but gets raw scores"
-        + (f" from {name}." if name else ": values outside [0, 1]."),
+        f"binary_cross_entropy wants probabilities, but gets {what}"
+        + (f" from {called(name)}." if name else ": values outside [0, 1]."),
         layer=name,
         severity="critical",
         confidence="certain",

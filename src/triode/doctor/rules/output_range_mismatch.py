@@ -70,8 +70,11 @@ def _regression(
             "replace_output_activation", {"function": "tanh"}, "Its range is that of the targets."
         )
         remedies.append(tanh)
-    if math.isfinite(bounds[1]):
-        remedies.append(Prescription("scale_targets", {}, "Bring the targets into the range of the output."))
+    if math.isfinite(bounds[0]) and math.isfinite(bounds[1]):
+        ends = {"low": bounds[0], "high": bounds[1]}
+        remedies.append(
+            Prescription("scale_targets", ends, "Bring the targets into the range of the output.")
+        )
     span = (
         f"the range from {bounds[0]:g} to {bounds[1]:g}"
         if all(map(math.isfinite, bounds))
@@ -127,7 +130,9 @@ def _labels(history: History, ending: Ending, targets: Tensors, outside: float) 
         confidence="certain",
         evidence=(f"The targets run from {targets.least:.4g} to {targets.most:.4g}{values}.",),
         places=(place(history, where),),
-        prescriptions=(Prescription("scale_targets", {}, "Name the two classes 0 and 1."),),
+        prescriptions=(
+            Prescription("scale_targets", {"low": 0.0, "high": 1.0}, "Name the two classes 0 and 1."),
+        ),
     )
 
 

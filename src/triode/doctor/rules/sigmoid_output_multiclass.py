@@ -53,8 +53,8 @@ def _finding(history: History, here: Operation, loss: Loss, targets: Tensors | N
     if targets is None:
         what = loss.name if loss.name != "custom" else "a log-likelihood over the classes"
         summary = (
-            f"{name} makes the output, one class at a time, but {what} is a loss over classes of which exactly one is right, and "
-            "expects competing scores."
+            f"{name} makes the output, one class at a time, but {what} is about classes of which "
+            "exactly one is right, and wants scores that compete."
         )
         evidence = [f"The {here.name}{source(here)} goes into {what} with nothing but rearrangement between."]
         classes = here.shape[1] if len(here.shape) > 1 else 0

@@ -6,6 +6,7 @@ from triode.doctor.diagnosis import Finding, Prescription
 from triode.doctor.graphs import roles
 from triode.doctor.history import History, Operation
 from triode.doctor.rules._outputs import binary_valued, endings, over_examples, place, source
+from triode.doctor.rules._words import called
 
 TITLE = "softmax over a single unit"
 MEANS = (
@@ -93,7 +94,7 @@ def _inside_the_loss(history: History) -> Finding | None:
     name = place(history, single[0])
     return Finding(
         "softmax_single_unit",
-        f"cross_entropy applies a softmax over the scores of each example, and {name} gives it a single one.",
+        f"cross_entropy applies a softmax over the scores of each example, and {called(name)} gives it a single one.",
         layer=name,
         severity="critical",
         confidence="certain",
