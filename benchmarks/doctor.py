@@ -48,9 +48,9 @@ from triode.bakeoff.training.examples import Examples, evaluate, loss_of, part
 from triode.bakeoff.training.train import Seeded, batches, build, make_optimizer
 from triode.doctor import scenes
 from triode.doctor.diagnosis import Diagnosis
-from triode.doctor.examine import examine
+from triode.doctor.examination import examine
 from triode.doctor.observe.watcher import Watcher
-from triode.doctor.prove import prove
+from triode.doctor.proof import prove
 
 RESULTS = Path(__file__).with_suffix(".json")
 sys.path.insert(0, str(Path(__file__).parent))

@@ -1,7 +1,8 @@
 """Triode: the workbench for activation functions.
 
 ``triode.gelu(x)`` computes; ``triode.gelu.derivative(x)`` differentiates; ``triode.torch`` holds PyTorch modules;
-``triode.analysis`` predicts; ``triode.bakeoff`` compares; ``triode.doctor`` finds what ails a network. Importing this package imports NumPy and nothing heavier:
+``triode.analysis`` predicts; ``triode.bakeoff`` compares;
+``triode.doctor`` finds what ails a network. Importing this package imports NumPy and nothing heavier:
 everything else is loaded when it is first used.
 """
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 import triode
 from triode.doctor.diagnosis import Diagnosis
-from triode.doctor.lint import lint
+from triode.doctor.linting import lint
 from triode.errors import TriodeError
 
 

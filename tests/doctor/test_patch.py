@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from triode.doctor.diagnosis import Prescription
-from triode.doctor.examine import examine
+from triode.doctor.examination import examine
 from triode.doctor.history import History
 from triode.doctor.patch import code
 from triode.doctor.remedies import REMEDIES

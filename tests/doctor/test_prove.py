@@ -13,12 +13,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from triode.doctor.diagnosis import Diagnosis, Finding, Prescription
-from triode.doctor.examine import examine
+from triode.doctor.examination import examine
 from triode.doctor.history import History, Site, UnitFigures
-from triode.doctor.prove import Bench, prove
+from triode.doctor.proof import Bench, prove
 from triode.doctor.remedies._objective import Objective
 from triode.doctor.remedies._verdict import Curve, better, judge
-from triode.doctor.treat import Training
+from triode.doctor.treatment import Training
 from triode.errors import TriodeError
 
 RATE = Prescription("lower_rate", {"factor": 100.0})
@@ -140,7 +140,7 @@ def test_the_next_is_tried_when_one_did_not_help_and_none_after_one_that_did() -
     ]
     assert "did not help" in proofs[0].sentence
     assert "still there" in proofs[0].sentence
-    assert " helped: dead_relu is gone" in proofs[1].sentence
+    assert "Lowering the learning rate helped: the finding 'dead ReLU units' is gone" in proofs[1].sentence
 
 
 def scripted(rule: Callable[[nn.Module, Any], tuple[tuple[str, ...], bool]]) -> Any:
@@ -188,7 +188,7 @@ def test_a_symptom_that_goes_without_better_predictions_is_no_help() -> None:
 
     [proof] = prove(sick(), found(RATE), examine=scripted(rule)).proofs
     assert not proof.helped
-    assert "dead_relu is gone" in proof.sentence
+    assert "'dead ReLU units' is gone" in proof.sentence
 
 
 def test_better_predictions_with_the_symptom_unchanged_are_no_help() -> None:

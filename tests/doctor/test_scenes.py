@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 
 from triode.doctor import scenes  # noqa: E402
 from triode.doctor.diagnosis import Diagnosis, Prescription  # noqa: E402
-from triode.doctor.examine import examine  # noqa: E402
-from triode.doctor.treat import Training, treat  # noqa: E402
+from triode.doctor.examination import examine  # noqa: E402
+from triode.doctor.treatment import Training, treat  # noqa: E402
 
 
 def seen(training: Training) -> Diagnosis:

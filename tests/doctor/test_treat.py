@@ -13,11 +13,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from triode.doctor.diagnosis import Prescription
-from triode.doctor.examine import examine
+from triode.doctor.examination import examine
 from triode.doctor.history import History
 from triode.doctor.remedies import REMEDIES
 from triode.doctor.remedies import _surgery as surgery
-from triode.doctor.treat import Training, treat
+from triode.doctor.treatment import Training, treat
 from triode.errors import TriodeError
 
 X = torch.randn(48, 4, generator=torch.Generator().manual_seed(3))

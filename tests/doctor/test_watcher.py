@@ -150,7 +150,7 @@ def test_nothing_of_it_is_left_behind() -> None:
     from torch.nn.modules import module as hooks
     from torch.optim import optimizer as optimisers
 
-    before = DataLoader.__iter__
+    before, backward = DataLoader.__iter__, Tensor.backward
     net = plain()
 
     class Failing(nn.Module):
@@ -165,6 +165,7 @@ def test_nothing_of_it_is_left_behind() -> None:
     assert not optimisers._global_optimizer_post_hooks
     assert not net._forward_pre_hooks
     assert DataLoader.__iter__ is before
+    assert Tensor.backward is backward
     assert torch._C._len_torch_function_stack() == 0
 
 
@@ -699,7 +700,7 @@ def test_what_looking_costs_is_counted_and_samples_become_rarer() -> None:
         rhythm.begin()
         rhythm.asked(1.0)  # far more than five per cent of the little time that passes
         rhythm.end(False)
-    assert rhythm.every == 64
+    assert rhythm.every == 128
     assert rhythm.ask_every > 1
     frugal = Rhythm(0.05)
     for _ in range(400):
@@ -803,3 +804,33 @@ def test_two_models_of_one_optimiser_are_one_patient_whose_names_say_which() -> 
         ("decoder.0", "sigmoid", 1),
     ]
     assert all(math.isfinite(layer.signal) for layer in history.layers)
+
+
+def test_a_bad_loss_of_a_step_that_is_not_looked_at_closely_is_located_too() -> None:
+    net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1), nn.Sigmoid())
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    with Watcher() as watcher:
+        for step in range(50):
+            x = torch.rand(8, 2)
+            p = net(x)
+            p = p * 0.0 if step == 45 else p
+            optimizer.zero_grad()
+            (-torch.log(p)).mean().backward()
+            optimizer.step()
+    found = watcher.histories()[0].nonfinite
+    assert found is not None
+    assert (found.step, found.what, found.operation, found.explanation) == (45, "loss", "log", "log of 0")
+
+
+def test_every_loss_and_example_is_counted_where_functions_are_not_listened_to() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+    watched = vectors(n=60)
+    with Watcher() as watcher:
+        losses = loop(net, watched, watcher=watcher, rate=1e-3)
+        quick = watcher.rhythm.calls
+    [history] = watcher.histories()
+    assert history.losses == pytest.approx(losses)
+    assert [figures.examples for figures in history.sites[0].passes] == [960]
+    assert history.sites[0].passes[0].exact
+    assert quick < 60 * 8  # fewer than a step's functions, a step

@@ -162,7 +162,7 @@ def _script(words: Sequence[str], module: bool, steps: int, live: bool) -> Exami
 def _demo() -> Diagnosis:
     """Examine the chapter's dying network, treat it, and train it again."""
     from triode.doctor import examine, scenes
-    from triode.doctor.prove import prove
+    from triode.doctor.proof import prove
 
     sick = scenes.dying()
     _say("training a network of five ReLU layers, whose learning rate is ten times too high")

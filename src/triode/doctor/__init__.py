@@ -12,14 +12,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from triode.errors import TriodeError
+
 if TYPE_CHECKING:
     from triode.doctor.diagnosis import Diagnosis, Finding, Note, Prescription
-    from triode.doctor.examine import examine, watch
+    from triode.doctor.examination import examine, watch
     from triode.doctor.history import History
-    from triode.doctor.lint import lint
-    from triode.doctor.prove import prove
-    from triode.doctor.rules._rule import Rule, rules
-    from triode.doctor.treat import Training, treat
+    from triode.doctor.linting import lint
+    from triode.doctor.proof import prove
+    from triode.doctor.rules._rule import Rule
+    from triode.doctor.treatment import Training, treat
 
 _HOMES = {
     "Diagnosis": "diagnosis",
@@ -28,13 +30,12 @@ _HOMES = {
     "Prescription": "diagnosis",
     "History": "history",
     "Rule": "rules._rule",
-    "rules": "rules._rule",
-    "Training": "treat",
-    "examine": "examine",
-    "lint": "lint",
-    "prove": "prove",
-    "treat": "treat",
-    "watch": "examine",
+    "Training": "treatment",
+    "examine": "examination",
+    "lint": "linting",
+    "prove": "proof",
+    "treat": "treatment",
+    "watch": "examination",
 }
 __all__ = [
     "Diagnosis",
@@ -46,6 +47,7 @@ __all__ = [
     "Training",
     "diagnoses",
     "examine",
+    "explain",
     "lint",
     "prove",
     "treat",
@@ -64,11 +66,34 @@ def diagnoses() -> tuple[str, ...]:
     return tuple(rule.diagnosis for rule in rules())
 
 
+def explain(diagnosis: str) -> Rule:
+    """What a diagnosis means, why it hurts, the evidence that it needs, and what to do.
+
+    Args:
+        diagnosis: One of :func:`diagnoses`.
+
+    Returns:
+        The rule: its ``title``, ``means``, ``hurts``, ``needs`` and ``fix`` are sentences.
+
+    Raises:
+        TriodeError: For a word that is no diagnosis.
+
+    Examples:
+        >>> explain("dead_relu").title
+        'dead ReLU units'
+    """
+    from triode.doctor.rules._rule import rules
+
+    for rule in rules():
+        if rule.diagnosis == diagnosis:
+            return rule
+    raise TriodeError(f"{diagnosis!r} is no diagnosis; expected one of {', '.join(diagnoses())}.")
+
+
 def __getattr__(name: str) -> Any:
     """A public name, its module loaded when it is first asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # A function and its module may share a name (examine, treat): the function is what is meant.
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -226,7 +226,7 @@ def _apply(model: Any, optimizer: Any, prescription: Prescription, history: Hist
     import torch
 
     from triode.doctor.remedies import REMEDIES
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
     def loss(prediction: Any, target: Any) -> Any:
         raise TriodeError("the loss is computed by the script")

@@ -36,7 +36,7 @@ class Operation:
 
     index: int
     name: str
-    """Canonical: linear, conv, relu, cross_entropy, add ... ; `relu` also for clamp(min=0), maximum with 0 and where."""
+    """Canonical: linear, conv2d, relu, cross_entropy, add ...; `relu` also for clamp(min=0), maximum with 0, where."""
     kind: Kind
     inputs: tuple[int, ...] = ()
     """Operations that made its tensor arguments, in order of the arguments."""
@@ -49,8 +49,9 @@ class Operation:
     shape: tuple[int, ...] = ()
     """Of its (first) output."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """softmax: dim, size. clamp: min, max. loss: reduction (mean, sum, none). weights: fan_in, fan_out, groups, type (linear, conv, embedding ...).
+    """softmax: dim, size. clamp: min, max. loss: reduction (mean, sum, none).
 
+    weights: fan_in, fan_out, groups, type (linear, conv, embedding ...).
     data: what ("input" or "target" or ""), dtype. any: inplace.
     """
     in_model: bool = True
@@ -111,7 +112,10 @@ class Graph:
 
 @dataclass(frozen=True)
 class UnitFigures:
-    """What one pass found at one activation site. A unit is a feature of the last axis, or a channel of a convolution."""
+    """What one pass found at one activation site.
+
+    A unit is a feature of the last axis, or a channel of a convolution.
+    """
 
     examples: int
     """Rows seen by the question who is dead."""
@@ -124,7 +128,7 @@ class UnitFigures:
     sparsity: float = math.nan
     """Share of outputs that are exactly zero, in the sampled steps; and so the next ones."""
     saturated: float = math.nan
-    """Share of (unit, example) at which |f'(z)| < 0.01 max |f'|. For functions flat on one side only, that side counts too."""
+    """Share of (unit, example) at which |f'(z)| < 0.01 max |f'|; of a function flat on one side, that side counts."""
     mean: float = math.nan
     spread: float = math.nan
     """Standard deviation of the outputs."""
@@ -251,7 +255,7 @@ class Tensors:
     below: Mapping[str, float] = field(default_factory=dict)
     """Share of entries below "-1" and "0" (by more than 1e-6), and above "1" under key ">1"."""
     rows_sum_to_one: float = math.nan
-    """Share of rows (last axis, or axis 1 for images; two or more entries) that are non-negative and sum to 1 within 1e-3."""
+    """Share of rows (last axis, or axis 1 for images) of two or more that are non-negative and sum to 1 within 1e-3."""
     one_hot: float = math.nan
     """Share of rows with a single 1 and otherwise 0."""
     values: NDArray[np.float64] | None = None

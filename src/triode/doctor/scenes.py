@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 __all__ = ["SCENES", "dying", "healthy", "vanishing"]
 
@@ -71,7 +71,7 @@ def dying(seed: int = WEIGHTS) -> Training:
         >>> [module.out_features for module in sick.model if isinstance(module, nn.Linear)]
         [256, 256, 256, 256, 256, 1]
     """
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
     x, y = _spiral(260, 240, torch.Generator().manual_seed(SPIRAL))
     model = _network(DYING_WIDTHS, nn.ReLU, normalised=False, seed=seed)
@@ -121,7 +121,7 @@ SCENES: dict[str, Callable[[], Training]] = {"dying": dying, "vanishing": vanish
 
 def _clothes(function: Callable[[], nn.Module], *, normalised: bool, seed: int) -> Training:
     from triode.bakeoff.data import load_cached
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
     data = load_cached("fashion-subset")
     x = torch.tensor(data.train_inputs[:2000]).flatten(1).float().div_(255.0)

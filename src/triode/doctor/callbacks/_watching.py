@@ -53,8 +53,7 @@ class FitWatcher(Watcher):
     def _backward(self, loss: Tensor) -> None:
         super()._backward(loss)
         losses = self._step.losses
-        # The same memory: nothing was found behind it.
-        if losses and losses[-1].data_ptr() == loss.data_ptr():
+        if losses and self._step.plain:
             with self._ourselves():
                 scale = self._scale()
                 if scale != 1.0:

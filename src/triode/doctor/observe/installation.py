@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimisers
 from torch.utils.data import DataLoader
@@ -18,9 +20,10 @@ def install(
     after_module: Callable[..., None],
     before_step: Callable[..., None],
     after_step: Callable[..., None],
+    differentiated: Callable[[Tensor], AbstractContextManager[Any]],
     loader_begins: Callable[[Any], None],
 ) -> ExitStack:
-    """Have these called around every module and every step of an optimiser, and when a DataLoader begins.
+    """Have these called around every module, backward pass and step of an optimiser, and when a DataLoader begins.
 
     Closing what is returned takes all of it back.
     """
@@ -32,6 +35,15 @@ def install(
         optimisers.register_optimizer_step_post_hook(after_step),
     ):
         stack.callback(handle.remove)
+    backward: Callable[..., None] = Tensor.backward
+
+    @functools.wraps(backward)
+    def told(self: Tensor, *args: Any, **kwargs: Any) -> None:
+        with differentiated(self):
+            backward(self, *args, **kwargs)
+
+    Tensor.backward = told  # type: ignore[method-assign]
+    stack.callback(setattr, Tensor, "backward", backward)
     original = DataLoader.__iter__
 
     def iterate(self: DataLoader[Any]) -> Any:

@@ -18,7 +18,7 @@ _CONVOLUTIONS = (nn.modules.conv._ConvNd,)
 LARGE = 20_000_000
 """Parameters from which on no copies of them are kept for the length of a step (update sizes, overshoot)."""
 ENTRIES = 16_384
-"""Entries of a gradient among which the zeros are counted."""
+"""Entries of a gradient among which the zeros are counted, and of a weight whose changes are measured."""
 
 
 @dataclass
@@ -160,6 +160,12 @@ def twins(weight: Tensor, bias: Tensor | None, tolerance: float = 1e-6) -> float
     return float(same.double().mean())
 
 
+def _sample(tensor: Tensor) -> Tensor:
+    """Up to `ENTRIES` of a tensor's entries, evenly spread."""
+    flat = tensor.detach().reshape(-1)
+    return flat[:: -(-len(flat) // ENTRIES)] if len(flat) > ENTRIES else flat
+
+
 def _as_used(layer: Layer, operation: Operation) -> None:
     """Take sizes from the product itself: a bare matrix may be stored (inputs, units)."""
     if operation.details.get("type") == "linear" and operation.details.get("fan_in"):
@@ -207,11 +213,10 @@ class Gradients:
             each.layer.gradient.append(norm)
             each.layer.weight.append(math.sqrt(sum(float(weights[id(p)]) ** 2 for p in mine)))
             each.layer.update.append(math.nan)
-            parts = [p.grad.flatten()[:ENTRIES] for p in mine if p.grad is not None]
+            parts = [_sample(p.grad) for p in mine if p.grad is not None]
             filled = sum(int(torch.count_nonzero(part)) for part in parts)
             each.layer.zeros.append(1.0 - filled / max(sum(part.numel() for part in parts), 1))
-        if self.small:
-            self._copies = [p.detach().clone() for p in self.parameters]
+        self._copies = [_sample(p).clone() for p in self.parameters]
         return finite
 
     @torch.no_grad()
@@ -219,14 +224,15 @@ class Gradients:
         """Read the weights after the step."""
         if self._copies is None:
             return
-        moved = torch._foreach_sub([p.detach() for p in self.parameters], self._copies)
-        sizes = norms_of(list(moved)) if moved else torch.zeros(0)
-        size = {id(p): float(n) for p, n in zip(self.parameters, sizes, strict=True)}
+        before = norms_of(self._copies).tolist()
+        now = [_sample(p) for p in self.parameters]
+        moved = norms_of(list(torch._foreach_sub(now, self._copies))).tolist()
+        place = {id(p): n for n, p in enumerate(self.parameters)}
         for each in self.watched:
-            if each.layer.update and each.layer.weight[-1] > 0:
-                mine = [p for p in each.parameters if id(p) in size]
-                change = math.sqrt(sum(size[id(p)] ** 2 for p in mine))
-                each.layer.update[-1] = change / each.layer.weight[-1]
+            mine = [place[id(p)] for p in each.parameters if id(p) in place]
+            held = math.sqrt(sum(before[n] ** 2 for n in mine))
+            if each.layer.update and held > 0:
+                each.layer.update[-1] = math.sqrt(sum(moved[n] ** 2 for n in mine)) / held
         self._copies = None
 
     @torch.no_grad()

@@ -15,6 +15,8 @@ from triode.doctor.observe.root import Root
 from triode.doctor.observe.step import Step
 from triode.doctor.observe.tracer import tensors, user_line
 
+DEEP = 64
+"""Operations before the loss among which the first bad one is looked for."""
 _DELIBERATE = frozenset(
     {"masked_fill", "full", "full_like", "new_full", "fill", "where", "triu", "tril", "tensor"}
 )
@@ -22,13 +24,13 @@ _DELIBERATE = frozenset(
 
 
 @torch.no_grad()
-def locate(step: Step, number: int) -> NonFinite:
+def locate(step: Step, number: int, loss: Tensor) -> NonFinite:
     """Say where the loss of a step, which is not finite, became so.
 
     The model is called once more with the arguments it had, without gradients, its buffers and the random numbers put
     back afterwards.
     """
-    value = "nan" if any(math.isnan(float(loss.float().mean())) for loss in step.losses) else "inf"
+    value = "nan" if math.isnan(step.loss) else "inf"
     root, args = step.arguments if step.arguments is not None else (None, ())
     if any(_bad(tensor) for tensor in tensors(args)):
         return NonFinite(number, "input", value, explanation="an input of the model is not finite")
@@ -52,7 +54,32 @@ def locate(step: Step, number: int) -> NonFinite:
                 return NonFinite(number, "target", value, name, explanation="a target is not finite")
             value = "nan" if any(bool(tensor.isnan().any()) for tensor in tensors(result)) else "inf"
             return NonFinite(number, "loss", value, name, explanation=_in_words(name, given))
-    return NonFinite(number, "loss", value)
+    return _behind(loss, number, value)
+
+
+def _behind(loss: Tensor, number: int, value: str) -> NonFinite:
+    """The same from what automatic differentiation has kept, where the functions themselves were not listened to."""
+    found = NonFinite(number, "loss", value)
+    waiting: list[Any] = [loss.grad_fn]
+    seen: set[Any] = set()
+    while waiting and len(seen) < DEEP:
+        node = waiting.pop(0)
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        waiting += [before for before, _ in node.next_functions]
+        name = type(node).__name__.partition("Backward")[0].lower()
+        # Later ones lie nearer to the cause.
+        if name in ("log", "log2", "log10", "log1p", "sqrt", "div", "exp", "pow"):
+            kept = [getattr(node, key, None) for key in ("_saved_self", "_saved_other", "_saved_result")]
+            given = [tensor for tensor in kept[:2] if isinstance(tensor, Tensor)]
+            poles = name.startswith("log") and any(bool((x <= 0).any()) for x in given if not _bad(x))
+            zeros = name == "div" and any(bool((x == 0).any()) for x in given[-1:])
+            flown = isinstance(kept[2], Tensor) and _bad(kept[2])
+            if poles or zeros or flown:
+                words = _in_words(name, given) if given else name
+                found = NonFinite(number, "loss", value, name, explanation=words)
+    return found
 
 
 def _inside(root: Root, args: Any, number: int, value: str) -> NonFinite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,8 @@ from triode.doctor.observe.step import Step
 from triode.doctor.observe.tensors import Running
 from triode.doctor.observe.tracer import Tracer
 
+SETTLING = 16
+"""Steps at the start whose targets are all taken in."""
 EARLY = 8
 """Steps at the start whose length is compared with the best one."""
 
@@ -70,9 +73,10 @@ class Patient:
         mine = {id(root) for root in self.roots}
         for index in [number[old] for old in tracer.handed if old in number]:
             # What one model hands to another that somebody else trains is its output: a generator's picture.
-            readers = {owner.get(user.index) for user in graph.users(index)}
-            made = graph.source(index)
-            if owner.get(index) in mine and readers and not readers & mine and made.index in found:
+            maker, made = owner.get(index), graph.source(index)
+            readers = _readers(graph, index, owner) - {maker}
+            together = maker in mine and readers & mine
+            if readers and not together and made.index in found:
                 found[made.index] = "output"
         for root, calls in step.learn:
             root.traced = [replace(call, operation=number[call.operation]) for call in calls]
@@ -102,7 +106,7 @@ class Patient:
         """Take in a step that is about to be made."""
         number = self.steps
         self.steps += 1
-        if step.losses:
+        if step.losses or step.waiting:
             self.losses.append(step.loss)
             self.epochs.append(epoch)
             if self.optimizer is not None:
@@ -114,7 +118,7 @@ class Patient:
             if number < EARLY and self.optimizer is not None:
                 self.gradients.keep_step()
         self._sampled = rhythm.sampling
-        if rhythm.sampling or number < 16:
+        if step.targets and (rhythm.sampling or number < SETTLING):
             for place, tensor in enumerate(step.targets):
                 while len(self.targets) <= place:
                     self.targets.append(Running(f"target {len(self.targets) + 1}"))
@@ -198,3 +202,14 @@ class Patient:
             parameters=sum(p.numel() for root in self.roots for p in root.module.parameters()),
             trained=self.optimizer is not None and self.steps > 0,
         )
+
+
+def _readers(graph: Graph, index: int, owner: Mapping[int, int]) -> set[int | None]:
+    """The models that take the result of an operation, directly or rearranged on the way."""
+    found: set[int | None] = set()
+    for user in graph.users(index):
+        if user.index in owner:
+            found.add(owner[user.index])
+        elif user.kind == "carrier":
+            found |= _readers(graph, user.index, owner)
+    return found

@@ -8,13 +8,16 @@ import time
 class Rhythm:
     """Decides for each step whether it is sampled, and measures what watching costs.
 
-    The first `EARLY` steps are sampled, then every `every`-th. Where watching takes more than its budget, samples
+    The first `EARLY` steps are sampled, then every `every`-th, and ever more rarely as training goes on and changes
+    less from step to step. Where watching takes more than its budget, samples
     become rarer, and if that does not suffice units are not asked at every step any more: who is dead is then said of
     the batches that were seen, and the figures say so. The first seconds are free, so that small networks are seen
     exactly.
     """
 
     EARLY = 5
+    RARE = 16
+    """At the rarest one step in so many times `every` is sampled."""
     FREE = 2.0
     CALL = 4e-6
     """Seconds that the mode takes to be told of one function, measured."""
@@ -23,7 +26,8 @@ class Rhythm:
         """Begin with `budget` as a share of the time."""
         self.budget = budget
         self.own, self.calls, self.steps = 0.0, 0, 0
-        self.every, self.ask_every = 16, 1
+        self.every, self.ask_every = 8, 1
+        self._next = 0
         self.sampling, self.asking = True, True
         self._mark = (time.perf_counter(), 0.0)
         self._due = 32
@@ -37,7 +41,9 @@ class Rhythm:
 
     def begin(self) -> None:
         """A step begins."""
-        self.sampling = self.steps < self.EARLY or self.steps % self.every == 0
+        self.sampling = self.steps < self.EARLY or self.steps >= self._next
+        if self.sampling:
+            self._next = self.steps + min(max(self.every, self.steps // 8), self.RARE * self.every)
         self.asking = self.sampling or self.steps % self.ask_every == 0
 
     def asked(self, seconds: float) -> None:
@@ -58,7 +64,7 @@ class Rhythm:
         if total - self.setup < self.FREE:
             return
         if share > self.budget:
-            if self.every < 64:
+            if self.every < 128:
                 self.every *= 2
             else:
                 self.ask_every = min(self.ask_every * 2, 64)

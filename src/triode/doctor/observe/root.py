@@ -61,9 +61,15 @@ class Root:
         self.refresh()
 
     def refresh(self) -> None:
-        """Learn the names of parameters, which a lazy module makes only when it is first called."""
+        """Learn the names of parameters, which a lazy module makes only when it is first called.
+
+        `torch.func.functional_call` puts other tensors in their places for the time of a call: those have the names
+        too, while the module's own stay known for what the optimiser moves.
+        """
         named = self.module.named_parameters(remove_duplicate=True)
-        self.parameters = {id(p): plain(name) for name, p in named}
+        self.current = {id(p): plain(name) for name, p in named}
+        if not any(p.grad_fn is not None for p in self.module.parameters()):
+            self.parameters = self.current
         self.buffers = {id(b) for b in self.module.buffers()}
 
     def learn(self, graph: Graph, roles: Mapping[int, Role]) -> None:

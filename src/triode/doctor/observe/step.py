@@ -32,11 +32,18 @@ class Step:
     targets: list[Tensor] = field(default_factory=list)
     learn: list[tuple[Root, list[Call]]] = field(default_factory=list)
     signals: dict[tuple[int, str], tuple[float, float, float]] = field(default_factory=dict)
-    """The `id` of a model and the first parameter of a layer -> root mean square of its input and output, spread of its output over examples."""
-    losses: list[Tensor] = field(default_factory=list)
+    """By the `id` of a model and a layer's first parameter: root mean square of its input and output, spread of its
+    output over examples."""
+    losses: list[float] = field(default_factory=list)
+    waiting: list[Tensor] = field(default_factory=list)
+    """Losses on an accelerator, which nobody waits for."""
     seen: list[tuple[str, Any, Any, Any]] = field(default_factory=list)
     """The same, of the backward pass that is about to run."""
     nonfinite: NonFinite | None = None
+    scaled: bool = False
+    """Whether what was differentiated is a multiple of the loss."""
+    plain: bool = True
+    """Whether the last one differentiated was the loss itself."""
     finished: bool = False
     open: bool = True
 
@@ -44,7 +51,13 @@ class Step:
         """The gradient of `loss` is about to be taken: several times in a step where gradients are accumulated."""
         if not self.targets:
             self.targets = self._compared()
-        self.losses.append(self._unscaled(loss))
+        found = self._unscaled(loss)
+        self.plain = found.data_ptr() == loss.data_ptr()
+        self.scaled = self.scaled or not self.plain
+        if found.is_cpu:
+            self.losses.append(float(found) if found.numel() == 1 else float(found.float().mean()))
+        else:
+            self.waiting.append(found)
         self.seen, self.after = self.after, []
 
     def _unscaled(self, loss: Tensor) -> Tensor:
@@ -89,11 +102,8 @@ class Step:
     @property
     def loss(self) -> float:
         """The loss of the step, a mean over what was accumulated; nan if none was seen."""
-        return (
-            float(torch.stack([loss.float().mean() for loss in self.losses]).mean())
-            if self.losses
-            else math.nan
-        )
+        every = [*self.losses, *(float(loss.float().mean()) for loss in self.waiting)]
+        return sum(every) / len(every) if every else math.nan
 
     @torch.no_grad()
     def signal(self, root: Root, operation: Operation, args: Any, result: Any) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from triode.doctor.history import Tensors
 
-ENTRIES = 262_144
+ENTRIES = 32_768
 """Entries of one batch that are looked at."""
 FEATURES = 4096
 VALUES = 64

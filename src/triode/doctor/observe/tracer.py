@@ -119,7 +119,8 @@ class Tracer:
             operation = replace(operation, kind=kind)
         if not inputs and parameters and operation.kind != "weights":
             index = self.add(result, replace(operation, module=module, in_model=in_model), live=False)
-            self.weights_of[index] = tuple(parameters)
+            # Each once: what is computed of weights alone, step upon step (L-BFGS), would double the list each time.
+            self.weights_of[index] = tuple(dict.fromkeys(parameters))
             return index
         kind = operation.kind
         if kind in ("product", "combine"):

@@ -19,7 +19,7 @@ from triode.bakeoff.training.watch import SATURATED
 from triode.doctor.history import UnitFigures
 from triode.doctor.observe.operations import Shape, shape_of
 
-SAMPLE = 16_384
+SAMPLE = 8_192
 """Entries of a batch that the figures of a sampled step are taken from."""
 FEW = 8
 """One unit in so many is few: below that asking the silent ones alone is cheaper than asking all."""
@@ -37,6 +37,8 @@ class Pass:
         self.quiet: np.ndarray[Any, Any] | None = None
         self.all_alive = False
         self.examples = 0
+        self.batch = 0
+        """Examples of the batch that was seen last."""
         self.skipped = 0
         self.flat: np.ndarray[Any, Any] | None = None
         self.sampled = 0
@@ -59,7 +61,8 @@ class Pass:
         """Put the question who is silent to a batch of outputs."""
         if output.dim() < 2 or output.numel() == 0:
             return
-        self.examples += len(output)
+        self.batch = len(output)
+        self.examples += self.batch
         if self.all_alive:
             return
         axis = self.axis(output)
@@ -110,14 +113,14 @@ class Pass:
         inputs = _as_rows(z.detach()[:rows], axis)
         outputs = _as_rows(output.detach()[:rows], axis)
         self.sampled += 1
-        self.zeros += float((outputs == 0).mean())
+        self.zeros += 1.0 - np.count_nonzero(outputs) / outputs.size
         self.out.add(outputs)
         self.into.add(inputs)
         with np.errstate(invalid="ignore"):
-            self.largest = max(self.largest, float(np.abs(inputs).max()))
+            self.largest = max(self.largest, float(inputs.max()), -float(inputs.min()))
         flat = self._flat(inputs)
         if flat is not None:
-            self.flats += float(flat.mean())
+            self.flats += np.count_nonzero(flat) / flat.size
             always = np.asarray(flat.all(axis=0))
             if self.flat is not None and self.flat.shape == always.shape:
                 always &= self.flat
@@ -163,8 +166,9 @@ class _Moments:
 
     def add(self, x: np.ndarray[Any, Any]) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
-            mean = float(x.mean(dtype=np.float64))
-            squares = float(x.var(dtype=np.float64)) * x.size
+            mean = float(x.mean())  # pairwise sums: single precision loses nothing that matters here
+            apart = (x - x.dtype.type(mean)).ravel()
+            squares = float(np.dot(apart, apart))
             total = self.count + x.size
             away = mean - self._mean
             self._squares += squares + away * away * self.count * x.size / total

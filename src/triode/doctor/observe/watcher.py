@@ -38,6 +38,10 @@ from triode.doctor.observe.units import SAMPLE, Pass
 WATCHED = (
     frozenset(name for name, kind in KIND.items() if kind in ("activation", "softmax")) | MAYBE_ACTIVATIONS
 )
+_READS = frozenset({"get", "set", "size", "dim", "numel", "is_complex", "requires_grad"})
+"""Attributes read or set: nothing is computed."""
+SETTLING = 16
+"""Steps at the start whose losses and targets are all seen."""
 RETRACES = 20
 """How often a model may go another way than before until its dynamic parts are left alone."""
 
@@ -114,7 +118,7 @@ class Watcher:
         self._kept: Tracer | None = None
         self._trace_next = True
         self._passes = Passes()
-        self._final = self._ill = False
+        self._final = self._ill = self._scaled = False
         self._names: dict[Any, str] = {}
         self._hooks = ExitStack()
         self._eager = False
@@ -127,7 +131,12 @@ class Watcher:
         self._thread = threading.get_ident()
         self._entered = time.perf_counter()
         self._hooks = install(
-            self._before_module, self._after_module, self._before_step, self._after_step, self._passes.loader
+            self._before_module,
+            self._after_module,
+            self._before_step,
+            self._after_step,
+            self._differentiated,
+            self._passes.loader,
         )
         return self
 
@@ -163,7 +172,7 @@ class Watcher:
             return
         with self._ourselves():
             self._begin(module, args)
-        if self.rhythm.asking or self._tracer is not None or self._final:
+        if self._listening():
             self._mode.begin()
 
     def _after_module(self, module: nn.Module, args: Any, output: Any) -> None:
@@ -214,7 +223,7 @@ class Watcher:
         self._stack.append(module)
         if self._tracer is not None:
             root.refresh()
-            self._tracer.names = {**self._tracer.names, **root.parameters}
+            self._tracer.names = {**self._tracer.names, **root.current}
             root.traced = []
             for tensor in tensors(args):
                 if id(tensor) not in root.parameters and self._tracer.makers.get(tensor) is None:
@@ -249,6 +258,27 @@ class Watcher:
             if root.traced and not root.known:
                 self._step.learn.append((root, list(root.traced)))
             root.traced = []
+        if not self._closely():
+            self._mode.end()
+
+    def _closely(self) -> bool:
+        """Whether this step is seen whole, what is computed after the model has returned included."""
+        return (
+            self._tracer is not None or self.rhythm.sampling or self._scaled or self.rhythm.steps < SETTLING
+        )
+
+    def _listening(self) -> bool:
+        """Whether functions are listened to while the model that was just called runs."""
+        root = self._root
+        if root is None or self._final or self._closely() or not root.known:
+            return True
+        silent = [each for each in root.sites.values() if not each.now.all_alive]
+        if silent and self.rhythm.asking:
+            return True
+        for each in root.sites.values():
+            each.now.examples += each.now.batch
+            each.now.skipped += not each.now.all_alive
+        return False
 
     # ---------------------------------------------------------------- functions
 
@@ -264,11 +294,13 @@ class Watcher:
     def call(self, function: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """Run a function of PyTorch's that was called while the mode is on."""
         self.rhythm.calls += 1
-        if self._atomic or self._handling or self._thread != threading.get_ident():
-            return function(*args, **kwargs)
         name = self._names.get(function)
         if name is None:
             name = self._names[function] = canonical(function)
+        if name in _READS and self._tracer is None:
+            return function(*args, **kwargs)
+        if self._atomic or self._handling or self._thread != threading.get_ident():
+            return function(*args, **kwargs)
         if not self._stack:
             return self._outside(function, name, args, kwargs)
         if name in WATCHED:
@@ -357,10 +389,6 @@ class Watcher:
 
     def _outside(self, function: Any, name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
         step = self._step
-        if name == "backward" and args and isinstance(args[0], Tensor):
-            self._backward(args[0])
-            with self._ourselves():
-                return function(*args, **kwargs)
         result = function(*args, **kwargs)
         if step.open:
             step.after.append((name, args, kwargs, result))
@@ -411,17 +439,28 @@ class Watcher:
 
     # ---------------------------------------------------------------- steps
 
+    def _differentiated(self, loss: Tensor) -> ExitStack:
+        """`loss.backward()` was called; what is returned is open while it runs."""
+        stack = ExitStack()
+        if self._thread == threading.get_ident() and not self._handling and not self._stack:
+            with self._ourselves():
+                if self._step.roots:
+                    self._backward(loss)
+            stack.enter_context(self._ourselves())
+        return stack
+
     @_careful
     def _backward(self, loss: Tensor) -> None:
         step = self._step
         if self._tracer is not None:
             self._tracer.loss = self._tracer.maker(loss, in_model=False)
         step.backward(loss)
+        self._scaled = self._scaled or step.scaled
         # On an accelerator to ask for a number is to wait for it: it is asked for on sampled steps only.
         if (loss.is_cpu or self.rhythm.sampling) and not self._ill and not math.isfinite(step.loss):
             self._ill = True
             with self._ourselves():
-                step.nonfinite = locate(step, self.rhythm.steps)
+                step.nonfinite = locate(step, self.rhythm.steps, loss)
         step.seen = []
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -439,7 +478,7 @@ class Watcher:
         start = time.perf_counter()
         step, tracer = self._step, self._tracer
         step.finished = True
-        if not step.losses:
+        if not (step.losses or step.waiting):
             # Differentiated by a road that is not dispatched (torch.autograd.backward): the last number computed.
             last = [result for *_, result in step.after if isinstance(result, Tensor) and result.numel() == 1]
             if last and last[-1].requires_grad:

@@ -12,7 +12,7 @@ from triode.errors import TriodeError
 
 if TYPE_CHECKING:
     from triode.doctor.remedies._program import Program
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 
 def factor(prescription: Prescription) -> float:
@@ -27,7 +27,7 @@ def scale(training: Training, prescription: Prescription, by: float) -> None:
     """Multiply the rate of every group."""
     import torch
 
-    from triode.doctor.treat import needs_optimizer
+    from triode.doctor.treatment import needs_optimizer
 
     optimizer = needs_optimizer(training, prescription.kind)
     for group in optimizer.param_groups:

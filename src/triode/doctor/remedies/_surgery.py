@@ -16,7 +16,7 @@ from triode.doctor.history import History
 from triode.doctor.observe.naming import plain
 from triode.doctor.remedies._calls import ANY, Change, Place, RewrittenLoss, rewrite
 from triode.doctor.remedies._places import Spot
-from triode.doctor.treat import Training
+from triode.doctor.treatment import Training
 from triode.errors import TriodeError
 
 MODULES: dict[str, Callable[[], nn.Module]] = {

@@ -13,6 +13,7 @@ from triode.doctor.diagnosis import Finding, Prescription
 from triode.doctor.history import History
 from triode.doctor.remedies import REMEDIES
 from triode.doctor.remedies._words import plural
+from triode.doctor.rules._rule import rules
 
 LEARNED = 0.9
 """Skill from which on two trainings are compared by how soon they were good, not only by how good they are."""
@@ -96,7 +97,7 @@ def judge(
         accepted: What holds for both.
     """
     if after.refused or after.error:
-        why = f"could not be applied: {after.refused}" if after.refused else f"ended with {after.error}"
+        why = f"could not be applied: {after.refused}" if after.refused else f"led to an error: {after.error}"
         return Proof(
             several[-1],
             False,
@@ -198,16 +199,33 @@ def _end(losses: Sequence[float]) -> float:
 
 
 def _names(several: Sequence[Prescription]) -> str:
-    titles = [REMEDIES[each.kind].title if each.kind in REMEDIES else each.kind for each in several]
-    return " + ".join([titles[0], *(title[:1].lower() + title[1:] for title in titles[1:])])
+    """`Lowering the learning rate and inserting batch normalisation`: titles as the subject of a sentence."""
+    titles = [REMEDIES[p.kind].title if p.kind in REMEDIES else p.kind.replace("_", " ") for p in several]
+    doing = [_doing(title) for title in dict.fromkeys(titles)]
+    said = f"{', '.join(doing[:-1])} and {doing[-1]}" if len(doing) > 1 else doing[0]
+    return said[:1].upper() + said[1:]
+
+
+def _doing(title: str) -> str:
+    """`lowering the learning rate` of `Lower the learning rate`.
+
+    >>> _doing("Clip the gradients"), _doing("Change the loss")
+    ('clipping the gradients', 'changing the loss')
+    """
+    verb, _, rest = title.partition(" ")
+    verb = verb.lower()
+    stem = verb[:-1] if verb.endswith("e") else verb + "p" if verb == "clip" else verb
+    return f"{stem}ing {rest}".rstrip()
 
 
 def _symptom_words(diagnosis: str, symptom: str) -> str:
+    titles = {rule.diagnosis: rule.title for rule in rules()}
+    name = f"'{titles.get(diagnosis, diagnosis.replace('_', ' '))}'"
     return {
-        "gone": f"{diagnosis} is gone",
-        "less": f"{diagnosis} is at most half as strong",
-        "stays": f"{diagnosis} is still there",
-        "unseen": f"{diagnosis} was not seen in so few steps, with or without it",
+        "gone": f"the finding {name} is gone",
+        "less": f"the finding {name} is at most half as strong",
+        "stays": f"the finding {name} is still there",
+        "unseen": f"the fault {name} was not seen in so few steps, with or without the change",
     }[symptom]
 
 

@@ -13,7 +13,7 @@ from triode.errors import TriodeError, nearest
 
 if TYPE_CHECKING:
     from triode.doctor.remedies._program import Program
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 TITLE = "Change the loss"
 ORDER = 5
@@ -75,7 +75,7 @@ def words(history: History | None, prescription: Prescription) -> str:
 
 def apply(training: Training, prescription: Prescription, history: History | None) -> None:
     """Compare predictions and targets by the new loss."""
-    from triode.doctor.treat import needs_training
+    from triode.doctor.treatment import needs_training
 
     needs_training(training, "change_loss")
     training.loss_fn = compare(name_of(prescription), getattr(training.loss_fn, "reduction", "mean"))

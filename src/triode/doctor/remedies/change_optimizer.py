@@ -11,7 +11,7 @@ from triode.errors import TriodeError, nearest
 
 if TYPE_CHECKING:
     from triode.doctor.remedies._program import Program
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 TITLE = "Change the optimiser"
 ORDER = 75
@@ -35,7 +35,7 @@ def apply(training: Training, prescription: Prescription, history: History | Non
     """Build it over the copied parameters, group by group."""
     import torch
 
-    from triode.doctor.treat import needs_optimizer
+    from triode.doctor.treatment import needs_optimizer
 
     old = needs_optimizer(training, "change_optimizer")
     wanted, rate = _given(prescription)

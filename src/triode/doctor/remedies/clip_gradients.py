@@ -11,7 +11,7 @@ from triode.errors import TriodeError
 
 if TYPE_CHECKING:
     from triode.doctor.remedies._program import Program
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 TITLE = "Clip the gradients"
 ORDER = 70
@@ -46,7 +46,7 @@ def words(history: History | None, prescription: Prescription) -> str:
 
 def apply(training: Training, prescription: Prescription, history: History | None) -> None:
     """Clip before each step of the copied optimiser."""
-    from triode.doctor.treat import needs_optimizer
+    from triode.doctor.treatment import needs_optimizer
 
     optimizer = needs_optimizer(training, "clip_gradients")
     optimizer.register_step_pre_hook(Clip(_norm(prescription)))

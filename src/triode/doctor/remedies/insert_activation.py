@@ -11,7 +11,7 @@ from triode.errors import TriodeError
 
 if TYPE_CHECKING:
     from triode.doctor.remedies._program import Program
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 TITLE = "Insert an activation"
 ORDER = 8

@@ -12,7 +12,7 @@ from triode.errors import TriodeError
 
 if TYPE_CHECKING:
     from triode.doctor.remedies._program import Program
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 TITLE = "Insert batch normalisation"
 ORDER = 40

@@ -10,7 +10,7 @@ from triode.doctor.remedies._rate import factor, lines, rewrite, said, scale
 
 if TYPE_CHECKING:
     from triode.doctor.remedies._program import Program
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 TITLE = "Lower the learning rate"
 ORDER = 30

@@ -11,7 +11,7 @@ from triode.doctor.remedies.remove_output_activation import places, swap_output
 
 if TYPE_CHECKING:
     from triode.doctor.remedies._program import Program
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 TITLE = "Replace the output activation"
 ORDER = 7

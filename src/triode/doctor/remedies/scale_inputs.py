@@ -8,7 +8,7 @@ from triode.doctor.diagnosis import Prescription
 from triode.doctor.history import History
 
 if TYPE_CHECKING:
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 TITLE = "Standardise the inputs"
 ORDER = 10
@@ -31,7 +31,7 @@ def apply(training: Training, prescription: Prescription, history: History | Non
         fitted,
         moments,
     )
-    from triode.doctor.treat import _no_loss
+    from triode.doctor.treatment import _no_loss
     from triode.errors import TriodeError
 
     if training.loss_fn is not _no_loss:

@@ -10,7 +10,7 @@ from triode.doctor.history import History
 from triode.doctor.remedies._words import number
 
 if TYPE_CHECKING:
-    from triode.doctor.treat import Training
+    from triode.doctor.treatment import Training
 
 TITLE = "Scale the targets"
 ORDER = 15
@@ -47,7 +47,7 @@ def apply(training: Training, prescription: Prescription, history: History | Non
     import torch
 
     from triode.doctor.remedies._surgery import moments
-    from triode.doctor.treat import needs_training
+    from triode.doctor.treatment import needs_training
 
     needs_training(training, "scale_targets")
     batches = training.batches

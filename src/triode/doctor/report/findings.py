@@ -91,7 +91,7 @@ def proofs(trials: Sequence[story.Trial]) -> list[str]:
     for i, trial in enumerate(trials):
         plot = proof(trial.before, trial.after, trial.measure)
         left = (
-            f"<p class='muted'>Still found after it: {escaped(', '.join(trial.left).replace('_', ' '))}.</p>"
+            f"<p class='muted'>Still found after it: {escaped(story.titles(trial.left))}.</p>"
             if trial.left
             else ""
         )

@@ -153,7 +153,7 @@ def _trial(trial: story.Trial) -> str:
     if trial.given:
         parts.append(escaped(trial.given))
     if trial.left:
-        parts.append(f"Still found after it: {escaped(', '.join(trial.left).replace('_', ' '))}.")
+        parts.append(f"Still found after it: {escaped(story.titles(trial.left))}.")
     return "\n\n".join(parts)
 
 

@@ -10,6 +10,7 @@ from triode.doctor.diagnosis import Diagnosis, Finding, Prescription
 from triode.doctor.history import History
 from triode.doctor.report.words import capital, clean, counted, number, percent, sentence
 from triode.doctor.rules._rule import Rule, rules
+from triode.doctor.rules._words import called
 from triode.doctor.rules._words import names as listed
 
 
@@ -145,6 +146,16 @@ def rule_of(diagnosis: str) -> Rule | None:
     return next((rule for rule in rules() if rule.diagnosis == diagnosis), None)
 
 
+def titles(names: Iterable[str]) -> str:
+    """What diagnoses are called, in a row.
+
+    >>> titles(("dead_relu", "nan_or_inf"))
+    'dead ReLU units, nan or infinity'
+    """
+    known = [(name, rule_of(name)) for name in names]
+    return ", ".join(rule.title if rule else name.replace("_", " ") for name, rule in known)
+
+
 def patient(diagnosis: Diagnosis, model: str) -> History | None:
     """The history of the model of that name; of the only one where no name is given."""
     named = [history for history in diagnosis.histories if history.name == model]
@@ -268,7 +279,8 @@ def watching(histories: Sequence[History]) -> str:
     if not seconds > once:
         return ""
     start = f", and {number(once)} s once at the start" if once >= 0.05 else ""
-    return f"Watching took {number(own)} s of {number(seconds)} s, {percent(own / (seconds - once))} of the time{start}."
+    share = percent(own / (seconds - once))
+    return f"Watching took {number(own)} s of {number(seconds)} s, {share} of the time{start}."
 
 
 def limits(histories: Sequence[History]) -> list[str]:
@@ -290,10 +302,13 @@ def errors(histories: Sequence[History]) -> list[str]:
         bad = history.nonfinite
         if bad is not None:
             by = f", made by {clean(bad.operation)}" if bad.operation else ""
-            of = f" ({clean(bad.explanation)})" if bad.explanation else ""
-            at = " ".join(filter(None, (f"in {clean(bad.layer)}" if bad.layer else "", clean(bad.where))))
+            # That a parameter, an input or a target is not finite is all that theirs says.
+            of = f" ({clean(bad.explanation)})" if bad.explanation and by else ""
+            at = " ".join(
+                filter(None, (f"in {called(clean(bad.layer))}" if bad.layer else "", clean(bad.where)))
+            )
             lines.append(
-                f"{who}The first {bad.value} was met in step {bad.step}: {bad.what}{by}{of} {at}".strip()
+                f"{who}The first {bad.value} was met in step {bad.step + 1}: {bad.what}{by}{of} {at}".strip()
                 + "."
             )
         if history.exception:

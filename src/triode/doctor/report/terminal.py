@@ -204,7 +204,7 @@ class _Writer:
                     ends = f"{number(curve[0], 3)} to {number(curve[-1], 3)}"
                     self.item("", [(f"{name} ", "dim"), (drawn, ""), (f"{trial.measure} {ends}", "dim")])
             if trial.left:
-                left = ", ".join(trial.left).replace("_", " ")
+                left = story.titles(trial.left)
                 self.item("", [(f"Still found after it: {left}.", "")])
 
     def checks(self, diagnosis: Diagnosis) -> None:

@@ -50,20 +50,22 @@ def names(items: Sequence[str], most: int = 4) -> str:
 
 
 def called(name: str) -> str:
-    """How a layer is called in a sentence: the number that `nn.Sequential` gives it is no name.
+    """How a layer or a site is called in a sentence: the number that `nn.Sequential` gives it is no name.
 
     Examples:
-        >>> called("fc1"), called("0"), called("layers.3"), called("")
-        ('fc1', 'layer 0', 'layers.3', 'the layer')
+        >>> called("fc1"), called("0"), called("layers.3"), called("0.relu"), called("")
+        ('fc1', 'layer 0', 'layers.3', "'0.relu'", 'the layer')
     """
-    return f"layer {name}" if name.isdigit() else name or "the layer"
+    if name.isdigit():
+        return f"layer {name}"
+    return repr(name) if name[:1].isdigit() else name or "the layer"
 
 
-def plural(number: int, noun: str) -> str:
+def plural(number: int, noun: str, many: str = "") -> str:
     """`1 unit`, `3 units`.
 
     Examples:
-        >>> plural(1, "unit"), plural(3, "unit")
-        ('1 unit', '3 units')
+        >>> plural(1, "unit"), plural(3, "unit"), plural(2, "loss", "losses")
+        ('1 unit', '3 units', '2 losses')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"

@@ -78,7 +78,9 @@ def _swelling(history: History, large: list[Layer]) -> list[str]:
             and excess(site, figures) > START
             and site.layer in {layer.name for layer in large}
         ):
-            shown.append(f"{site.name} starts saturated for {percent(figures.saturated)} of its inputs.")
+            shown.append(
+                f"{called(site.name)} starts saturated for {percent(figures.saturated)} of its inputs."
+            )
             break
     if not all(math.isfinite(loss) for loss in history.losses):
         shown.append("The loss stopped being a finite number.")
@@ -121,6 +123,9 @@ def _finding(history: History, layers: list[Layer], shown: list[str], what: str)
     off = [scale(layer) if what == "large" else 1.0 / scale(layer) for layer in layers]
     worst = layers[off.index(max(off))]
     places = tuple(layer.name for layer in layers)
+    # Compared with the figure beside it, not with the nearest end of what is usual.
+    ratio = worst.initial_std / _right(worst)
+    ratio = ratio if what == "large" else 1.0 / ratio
     before = f" before {worst.activation}" if worst.activation else ""
     # The function after the last layer is the output's, which no initialisation is for.
     hidden = {layer.activation for layer in layers if layer is not history.weight_layers()[-1]}
@@ -133,7 +138,7 @@ def _finding(history: History, layers: list[Layer], shown: list[str], what: str)
     return Finding(
         "bad_init",
         f"The initial weights of {names(places)} are too {what}: the standard deviation of {called(worst.name)} is "
-        f"{worst.initial_std:.3g} where {_right(worst):.3g} would be right{before}: {about(max(off))} times "
+        f"{worst.initial_std:.3g} where {_right(worst):.3g} would be right{before}, {about(ratio)} times "
         f"too {what}.",
         layer=layers[0].name,
         severity="critical" if not history.losses or not math.isfinite(history.losses[-1]) else "serious",

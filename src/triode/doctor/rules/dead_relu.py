@@ -11,14 +11,20 @@ from triode.doctor.diagnosis import Finding, Note, Prescription
 from triode.doctor.history import History, Layer, Site, UnitFigures
 from triode.doctor.rules._flow import USUAL_STEP, factor, too_long
 from triode.doctor.rules._theory import scale
-from triode.doctor.rules._words import about, names, percent, plural
+from triode.doctor.rules._words import about, called, names, percent, plural
 from triode.doctor.rules.bad_init import FACTOR
 from triode.doctor.rules.input_not_scaled import LARGE
 from triode.doctor.rules.symmetric_init import TWINS
 
 TITLE = "dead ReLU units"
-MEANS = "A unit whose input is negative for every example gives 0, has slope 0, and never changes again."
-HURTS = "It takes no part in what the network computes; where a whole layer is dead, nothing passes it."
+MEANS = (
+    "A unit whose input is negative for every example gives 0 and has slope 0: its own weights get no gradient, and "
+    "only a change in the layers before it could revive it."
+)
+HURTS = (
+    "Dead units take no part in what the network computes and learn nothing; where a whole layer is dead, nothing "
+    "passes it."
+)
 NEEDS = "Whether each unit spoke at least once in a full pass over the data (sparse is not dead)."
 FIX = "Lower the rate; batch normalisation before each ReLU; He's initialisation; leaky ReLU or PReLU."
 RANK = 42
@@ -73,10 +79,15 @@ def check(history: History) -> Finding | Note | None:
     some = [death for death in deaths if death.share >= CONCERNING and death.dead]
     if not some:
         return None
-    shares = ", ".join(f"{death.site.name} {percent(death.share)}" for death in some[:6])
+    shares = ", ".join(f"{called(death.site.name)} {percent(death.share)}" for death in some[:6])
+    why = (
+        "their layers are not trained"
+        if any(death.share >= CRITICAL for death in some)
+        else "less than half of a layer, which a network that learns can spare"
+    )
     return Note(
         "dead_relu",
-        f"Some units never speak ({shares}): below half of a layer, which a network that learns can spare.",
+        f"Some units never speak ({shares}): {why}.",
         tuple(death.site.name for death in some),
     )
 
@@ -119,7 +130,7 @@ def _finding(history: History, deaths: list[_Death], critical: list[_Death]) -> 
         evidence.append(
             f"Of {plural(dead, 'dead unit')}, {started} spoke in the first step and died in training."
             if started
-            else f"None of the {plural(dead, 'dead unit')} spoke in the first step: they did not die in training."
+            else f"Of {plural(dead, 'dead unit')}, none spoke in the first step: training did not kill them."
         )
     evidence += _course(critical[0].site)
     exact = all(death.figures.exact for death in critical)
@@ -134,7 +145,8 @@ def _finding(history: History, deaths: list[_Death], critical: list[_Death]) -> 
         f"{_because(history, cause, critical)}: {_what(critical)}.",
         layer=critical[0].site.name,
         severity="critical",
-        confidence="certain" if exact else "likely",
+        # That the units are dead is certain where all examples were asked; what killed them is inferred.
+        confidence="likely" if exact else "possible",
         evidence=tuple(evidence),
         places=places,
         prescriptions=_prescriptions(history, cause, places),
@@ -177,7 +189,7 @@ def _first_layer(history: History) -> Layer | None:
 
 def _because(history: History, cause: Cause, critical: list[_Death]) -> str:
     if cause == "rate":
-        return f"The learning rate is {factor(too_long(history))} too high"
+        return f"The learning rate is {factor(too_long(history))}"
     if cause == "inputs":
         first = _first_layer(history)
         size = f" (typical size {about(first.input_signal)})" if first else ""
@@ -187,8 +199,9 @@ def _because(history: History, cause: Cause, critical: list[_Death]) -> str:
     if cause == "weights":
         return "The initial weights have the wrong size"
     if cause == "narrow":
-        widest = max(death.site.units for death in critical)
-        deep = len({site.depth for site in history.hidden() if site.can_die})
+        narrow = [site for site in history.hidden() if site.can_die and site.units <= NARROW]
+        widest = max(site.units for site in narrow)
+        deep = len({site.depth for site in narrow})
         if deep >= DEEP:
             return f"{deep} ReLU layers of {widest} units or fewer are too narrow for their depth"
         return f"A ReLU layer of {plural(widest, 'unit')} is too narrow to survive an unlucky start"
@@ -197,15 +210,16 @@ def _because(history: History, cause: Cause, critical: list[_Death]) -> str:
 
 def _what(critical: list[_Death]) -> str:
     worst = max(critical, key=lambda death: death.share)
+    name = called(worst.site.name)
     if len(critical) == 1 and worst.site.units == 1:
-        return f"the only unit of {worst.site.name} is dead"
+        return f"the only unit of {name} is dead"
     if len(critical) == 1:
-        return f"{worst.dead} of the {worst.site.units} units of {worst.site.name} are dead"
-    return f"half or more of the units are dead in {len(critical)} layers, {percent(worst.share)} of {worst.site.name}"
+        return f"{worst.dead} of the {worst.site.units} units of {name} are dead"
+    return f"half or more of the units are dead in {len(critical)} layers, {percent(worst.share)} of {name}"
 
 
 def _cascade(deaths: list[_Death]) -> str:
-    shares = ", ".join(f"{death.site.name} {percent(death.share)}" for death in deaths[:16])
+    shares = ", ".join(f"{called(death.site.name)} {percent(death.share)}" for death in deaths[:16])
     values = [death.share for death in deaths]
     rising = sum(b >= a for a, b in itertools.pairwise(values))
     if len(values) >= 3 and values[-1] - values[0] >= 0.2 and rising >= 0.75 * (len(values) - 1):
@@ -219,7 +233,10 @@ def _steps(history: History) -> list[str]:
     if not times >= 2.0:
         return []
     length, usual = percent(times * USUAL_STEP), percent(USUAL_STEP)
-    return [f"An early step changed a typical layer by {length} of its length; up to about {usual} is usual."]
+    return [
+        f"An early step changed a typical layer by {length} of its length; up to about {usual} is usual. How much too "
+        "high the rate is follows from this, to within a factor of ten at best."
+    ]
 
 
 def _course(site: Site) -> list[str]:
@@ -228,7 +245,7 @@ def _course(site: Site) -> list[str]:
     if len(shares) < 2:
         return []
     picked = shares if len(shares) <= 6 else [shares[round(i * (len(shares) - 1) / 5)] for i in range(6)]
-    return [f"{site.name} over the passes: {', '.join(percent(share) for share in picked)}."]
+    return [f"{called(site.name)} over the passes: {', '.join(percent(share) for share in picked)}."]
 
 
 def _prescriptions(history: History, cause: Cause, places: tuple[str, ...]) -> tuple[Prescription, ...]:

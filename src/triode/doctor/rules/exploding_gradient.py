@@ -14,7 +14,9 @@ from triode.doctor.rules._words import about, called, percent
 
 TITLE = "exploding gradient"
 MEANS = "Gradients grow by orders of magnitude, from step to step or from layer to layer, until they are infinite."
-HURTS = "A step is then longer than the weights themselves: what was learned is thrown away, or overflows."
+HURTS = (
+    "A step may then be longer than the weights themselves: what was learned is thrown away, or overflows."
+)
 NEEDS = "Gradient norms and the length of steps over the watched steps."
 FIX = "Lower the rate; He's initialisation; clip the gradient; batch normalisation."
 RANK = 41
@@ -57,22 +59,24 @@ def check(history: History) -> Finding | None:
         evidence.append(f"The norm of the gradient grew from {about(start)} to {about(peak)}.")
     infinite = int(np.isinf(norms).sum())
     if infinite and lost:
-        evidence.append(f"It was infinite in {infinite} of {len(steps)} watched steps.")
+        evidence.append(f"The norm of the gradient was infinite in {infinite} of {len(steps)} watched steps.")
     if not evidence:
         return None
     evidence += _lengths(history)
     first = trained_layers(history)[0] if trained_layers(history) else None
     at_once = found is not None and found.step == 0
     if at_once:
-        summary = "Signals grow from layer to layer until they overflow in the very first step"
+        summary = "Values grow on their way through the network until they overflow in the very first step"
     elif grown:
         grew = f"its norm grew from {about(start)} to {about(peak)}"
         summary = f"The gradient explodes: {grew} within {history.steps} steps"
-    else:
+    elif infinite or found is None:
         summary = f"The gradient explodes: it became infinite within {history.steps} steps"
+    else:
+        summary = f"Training explodes: values became infinite in step {found.step + 1}"
     times = too_long(history)
     if times > 2.0 and not at_once:
-        summary += f", for the learning rate is {factor(times)} too high"
+        summary += f", because the learning rate is {factor(times)}"
     lower = Prescription(
         "lower_rate", {"factor": 10.0}, "Steps ten times shorter stay where the gradient holds."
     )

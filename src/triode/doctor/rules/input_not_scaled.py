@@ -16,8 +16,8 @@ MEANS = (
     "are chosen."
 )
 HURTS = (
-    "Pre-activations, and with them the gradients of the first layer, grow with the inputs: bounded functions "
-    "saturate, ReLUs die, and one learning rate cannot serve both the first layer and the rest."
+    "Pre-activations, and with them the gradients of the first layer, scale with the inputs: under large ones bounded "
+    "functions saturate and ReLUs die, and one learning rate cannot serve both the first layer and the rest."
 )
 NEEDS = "Floating-point inputs that feed a linear or convolution layer with no normalisation before it."
 FIX = (
@@ -84,7 +84,7 @@ def _finding(
         )
     elif uneven is not None:
         summary = (
-            f"The features of the inputs differ too much in scale{into}: the widest varies by {about(uneven[0])}, "
+            f"The features that go{into or ' in'} differ too much in scale: the widest varies by {about(uneven[0])}, "
             f"{about(uneven[0] / uneven[1])} times as much as the median feature."
         )
     evidence = [f"Inputs lie between {about(tensors.least)} and {about(tensors.most)}."]

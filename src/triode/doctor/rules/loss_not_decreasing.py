@@ -135,7 +135,7 @@ def _prescriptions(history: History, seen: Course) -> tuple[Prescription, ...]:
             Prescription("lower_rate", {"factor": 10.0}, "Steps overshoot: the loss rises along them.")
         )
     else:
-        found.append(Prescription("raise_rate", {"factor": 10.0}, "Steps are too short to get anywhere."))
+        found.append(Prescription("raise_rate", {"factor": 10.0}, "Longer steps may get somewhere."))
         found.append(
             Prescription("change_optimizer", {"to": "Adam"}, "It scales each weight's step by its gradient.")
         )

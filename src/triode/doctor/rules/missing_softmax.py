@@ -96,7 +96,8 @@ def _across(history: History, last: Operation, who: str) -> Finding:
     name = place(history, last)
     return Finding(
         "missing_softmax",
-        f"{who} wants a distribution over the classes in each row, but {name} runs over the examples of the batch.",
+        f"{who} wants a distribution over the classes in each row, but {called(name)} runs over the examples of "
+        "the batch.",
         layer=name,
         severity="critical",
         confidence="certain",

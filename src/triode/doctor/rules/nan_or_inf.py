@@ -6,7 +6,7 @@ import math
 
 from triode.doctor.diagnosis import Finding, Note, Prescription
 from triode.doctor.history import History, NonFinite
-from triode.doctor.rules._words import called
+from triode.doctor.rules._words import called, plural
 
 TITLE = "nan or infinity"
 MEANS = "An operation with finite inputs gave a result that is not a number, or infinite; everything after it is lost."
@@ -40,21 +40,21 @@ def check(history: History) -> Finding | Note | None:
             # A gradient scaler of mixed precision looks for its scale in this way, and skips those steps.
             return Note(
                 "nan_or_inf",
-                f"A gradient was {found.value} in step {found.step}, and training went on unharmed.",
+                f"A gradient was not finite in step {found.step + 1}, and training went on unharmed.",
             )
         return None  # a mask of minus infinity before a softmax, as attention has it
-    name = _what(found)
-    where = f" ({found.where})" if found.where else ""
-    summary = f"{name}{where} gave the first {_value(found)}, in step {found.step + 1}"
-    summary += f": {found.explanation}." if found.explanation else "."
+    summary = _summary(found)
     evidence = []
     lost_losses = sum(not math.isfinite(loss) for loss in history.losses)
     if lost_losses:
-        evidence.append(f"{lost_losses} of {history.steps} losses were not finite.")
+        evidence.append(
+            f"{lost_losses} of {plural(history.steps, 'loss', 'losses')} "
+            f"{'was' if lost_losses == 1 else 'were'} not finite."
+        )
     if found.step > 0:
         before = [loss for loss in history.losses[: found.step + 1] if math.isfinite(loss)]
         if before:
-            evidence.append(f"The loss went from {before[0]:.4g} to {before[-1]:.4g} before.")
+            evidence.append(f"Until then the loss went from {before[0]:.4g} to {before[-1]:.4g}.")
     return Finding(
         "nan_or_inf",
         summary,
@@ -75,17 +75,30 @@ def _passed(history: History, found: NonFinite) -> bool:
     return len(after) > 1 and all(math.isfinite(loss) for loss in history.losses)
 
 
+def _summary(found: NonFinite) -> str:
+    """Where the first value that is not finite came from, as a sentence."""
+    step = f"step {found.step + 1}"
+    if found.what in ("input", "target"):
+        given = "an input of the model" if found.what == "input" else "a target"
+        return f"The data are not finite: {given} was nan or infinite in {step}."
+    if found.what == "gradient":
+        of = f" of {called(found.layer)}" if found.layer else ""
+        return f"The gradient{of} was the first value that was not finite, in {step}."
+    if found.what == "parameter":
+        whose = f"weights of {called(found.layer)}" if found.layer else "some weights"
+        if found.step == 0:
+            return f"The {whose} were nan or infinite before the first update.".replace("The some", "Some")
+        return f"The update of step {found.step} left {whose} that are not finite, which {step} met."
+    where = f" ({found.where})" if found.where else ""
+    summary = f"{_what(found)}{where} gave the first {_value(found)}, in {step}"
+    return f"{summary}: {found.explanation}." if found.explanation else f"{summary}."
+
+
 def _what(found: NonFinite) -> str:
-    if found.what == "input":
-        return "The data: an input"
-    if found.what == "target":
-        return "The data: a target"
     place = f" of {called(found.layer)}" if found.layer else ""
     if found.operation:
         return f"The operation {found.operation}{place}"
-    return {"loss": "The loss", "gradient": f"The gradient{place}", "parameter": f"The weights{place}"}.get(
-        found.what, f"An activation{place}"
-    )
+    return "The loss" if found.what == "loss" else f"An activation{place}"
 
 
 def _value(found: NonFinite) -> str:

@@ -7,7 +7,7 @@ import math
 from triode.doctor.diagnosis import Finding, Prescription
 from triode.doctor.history import History, Operation, Tensors
 from triode.doctor.rules._outputs import Ending, beyond, endings, over_examples, place, source, value_range
-from triode.doctor.rules._words import percent
+from triode.doctor.rules._words import called, percent
 
 TITLE = "targets outside the output's range"
 MEANS = "The output activation confines the prediction to a range that part of the targets lie outside of."
@@ -50,7 +50,7 @@ def check(history: History) -> Finding | None:
         parameters = {key: float(v) for key, v in here.details.items() if isinstance(v, float)}
         low, high = value_range(here.name, tuple(sorted(parameters.items())))
         if ending.loss.name == "cross_entropy" and here.name in ("tanh", "hard_tanh", "softsign"):
-            return _scores(history, here)
+            return _scores(history, here, history.graph[ending.loss.prediction].shape)
         if ending.loss.family != "regression" or targets is None or ending.loss.name == "poisson_nll_loss":
             continue
         outside = beyond(targets, low, high)
@@ -84,7 +84,7 @@ def _regression(
     )
     return Finding(
         "output_range_mismatch",
-        f"{name} confines the output to {span}, and {percent(outside)} of the targets lie outside.",
+        f"{called(name)} confines the output to {span}, and {percent(outside)} of the targets lie outside.",
         layer=name,
         severity="serious",
         confidence="certain",
@@ -102,7 +102,7 @@ def _across(history: History, here: Operation, wanted: float) -> Finding:
     rows = here.shape[0]
     return Finding(
         "output_range_mismatch",
-        f"{name} runs over the examples of the batch, so that the outputs of {rows} examples sum to "
+        f"{called(name)} runs over the examples of the batch, so that the outputs of {rows} examples sum to "
         "1, which the targets do not.",
         layer=name,
         severity="critical",
@@ -136,9 +136,9 @@ def _labels(history: History, ending: Ending, targets: Tensors, outside: float) 
     )
 
 
-def _scores(history: History, here: Operation) -> Finding:
+def _scores(history: History, here: Operation, shape: tuple[int, ...]) -> Finding:
     name = place(history, here)
-    classes = here.shape[1] if len(here.shape) > 1 else 0
+    classes = shape[1] if len(shape) > 1 else 0
     evidence = [f"{here.name}{source(here)} is the last function before cross_entropy."]
     if classes > 1:
         most = math.exp(2.0) / (math.exp(2.0) + classes - 1)
@@ -147,7 +147,7 @@ def _scores(history: History, here: Operation) -> Finding:
         )
     return Finding(
         "output_range_mismatch",
-        f"{name} confines the output to the range from -1 to 1, but cross_entropy needs raw "
+        f"{called(name)} confines the output to the range from -1 to 1, but cross_entropy needs raw "
         "scores, which may grow as the network becomes sure.",
         layer=name,
         severity="serious",

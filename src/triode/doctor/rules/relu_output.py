@@ -5,15 +5,15 @@ from __future__ import annotations
 from triode.doctor.diagnosis import Finding, Note, Prescription
 from triode.doctor.history import History, Operation
 from triode.doctor.rules._outputs import Ending, beyond, binary_valued, endings, place, site_of, source
-from triode.doctor.rules._words import percent
+from triode.doctor.rules._words import called, percent
 
 TITLE = "ReLU on the output"
-MEANS = "The last function before the loss is a ReLU: half of all scores become 0, and no output is negative."
-HURTS = (
-    "Where it gives 0 no gradient passes, so that a wrong 0 is never corrected; an output can die for good."
+MEANS = (
+    "The last function before the loss is a ReLU: every negative score becomes 0, and no output is negative."
 )
+HURTS = "Where it gives 0 no gradient passes, so that a wrong 0 does not correct itself; an output can die for good."
 NEEDS = "The operations before the loss, what the targets are, and which outputs were ever above 0."
-FIX = "Nothing for scores and for targets of either sign, a sigmoid for zeros and ones, softplus for positive targets."
+FIX = "None for scores and for targets of either sign, a sigmoid for zeros and ones, softplus for positive targets."
 RANK = 14
 CAUSES: tuple[str, ...] = ("symmetric_init",)
 
@@ -40,7 +40,7 @@ def check(history: History) -> Finding | Note | None:
         if why:
             return Finding(
                 "relu_output",
-                f"{name} is the last function before the loss, {why}",
+                f"{called(name)} is the last function before the loss, {why}",
                 layer=name,
                 severity="serious",
                 confidence="certain" if ending.loss.family in ("categorical", "binary") else "likely",
@@ -51,8 +51,8 @@ def check(history: History) -> Finding | Note | None:
         if ending.loss.family == "regression":
             note = Note(
                 "relu_output",
-                f"{name} is the last function before the loss. The targets are not negative and it is alive; softplus "
-                "would do the same without a flat half.",
+                f"{called(name)} is the last function before the loss. The targets are not negative and it is alive; "
+                "softplus would do the same without a flat half.",
                 (name,),
             )
     return note
@@ -74,8 +74,8 @@ def _reason(
         "multilabel_soft_margin_loss",
     )
     if loss.name in contains:
-        why = f"but {loss.name} takes raw scores, which must be able to say no as well as yes."
-        return why, ("A score of 0 for one class is the least it can give.",), (free,)
+        why = f"but {loss.name} takes raw scores of either sign; one that is cut to 0 gets no gradient."
+        return why, ("A score of 0 is the least it can give.",), (free,)
     if loss.family == "categorical":
         softmax = Prescription(
             "replace_output_activation", {"function": "softmax"}, "Its outputs are probabilities."
@@ -96,7 +96,7 @@ def _reason(
         below = beyond(targets, 0.0, float("inf"))
         if ending.plain and below >= NEGATIVE:
             seen = f"{percent(below)} of the targets are negative, the least {targets.least:.3g}."
-            return "which cannot give the negative values that the targets have.", (seen,), (free,)
+            return "and cannot give the negative values that the targets have.", (seen,), (free,)
         if binary_valued(targets):
             seen = "The targets are zeros and ones: the output answers a question of yes or no."
             return "but the targets are zeros and ones, which a sigmoid is made for.", (seen,), (sigmoid,)

@@ -11,11 +11,11 @@ from triode.doctor.history import History, Site, UnitFigures
 from triode.doctor.rules._flow import hidden_bounded
 from triode.doctor.rules._losses import learned
 from triode.doctor.rules._theory import usual_flatness
-from triode.doctor.rules._words import about, names, percent
+from triode.doctor.rules._words import about, called, names, percent
 
 TITLE = "saturated units"
 MEANS = "Inputs of a bounded function lie where it is flat: its slope is below 1% of its steepest."
-HURTS = "No gradient passes there, so neither these units nor the layers before them learn."
+HURTS = "Hardly any gradient passes there, so neither these units nor the layers before them learn much."
 NEEDS = "The slope of tanh, sigmoid and their kin at the inputs they receive, at the start and at the end."
 FIX = (
     "Scale the inputs; initialise smaller (LeCun's); batch normalisation before the function; a function that is not "
@@ -67,21 +67,19 @@ def check(history: History) -> Finding | None:
     places = tuple(site.name for site in sites)
     when = "before training" if at_start else "at the end"
     spread = figures.input_spread
-    evidence = [f"{site.name}: {_shares(site)}." for site in sites[:6]]
+    evidence = [f"{called(site.name)}: {_shares(site)}." for site in sites[:6]]
     if np.isfinite(spread):
         evidence.append(
-            f"Inputs of {first.name} have mean {about(figures.input_mean)} and standard deviation {about(spread)}; the "
-            f"largest is {about(figures.input_largest)}."
+            f"Inputs of {called(first.name)} have mean {about(figures.input_mean)} and standard deviation "
+            f"{about(spread)}; the largest is {about(figures.input_largest)}."
         )
     return Finding(
         "saturated",
-        f"{first.name} receives inputs too large for {first.function} ({percent(figures.saturated)} of them fall where "
-        f"it is flat {when}), so no gradient passes it"
+        f"{called(first.name)} receives inputs too large for {first.function}: {when}, "
+        f"{percent(figures.saturated)} of them fall where it is flat and hardly any gradient passes"
         + (
-            f"; so do {names(places[1:])}."
-            if len(places) > 2
-            else f"; so does {places[1]}."
-            if len(places) == 2
+            f"; {names(places[1:])} {'do' if len(places) > 2 else 'does'} likewise."
+            if len(places) > 1
             else "."
         ),
         layer=first.name,

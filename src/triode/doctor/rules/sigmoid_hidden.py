@@ -1,4 +1,4 @@
-"""Sigmoids in a row: each takes three quarters or more of the gradient."""
+"""Sigmoids in a row: each lets through a quarter of the gradient or less."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from triode.doctor.rules._words import about, called, names, plural
 
 TITLE = "sigmoids in the hidden layers"
 MEANS = "Several hidden layers one after the other use the sigmoid, whose slope is nowhere above 1/4."
-HURTS = "The gradient shrinks at least fourfold at each of them: the first layers do not learn."
+HURTS = (
+    "Each lets through at most a quarter of the gradient; unless the weights make up for it, the first layers hardly "
+    "learn."
+)
 NEEDS = "Three sigmoid sites in depth, and the gradient at both ends of the network over the watched steps."
 FIX = "Use ReLU (or GELU, SELU) with its initialisation; add batch normalisation; keep sigmoids for gates and outputs."
 RANK = 32
@@ -57,8 +60,8 @@ def check(history: History) -> Finding | None:
     )
     return Finding(
         "sigmoid_hidden",
-        f"{plural(len(sites), 'sigmoid')} stand one after the other between the layers, and each takes at least three "
-        f"quarters of the gradient: {called(gradients.first.name)} receives {about(gradients.typical)} of what "
+        f"{plural(len(sites), 'sigmoid')} stand one after the other between the layers, and each lets through at "
+        f"most a quarter of the gradient: {called(gradients.first.name)} receives {about(gradients.typical)} of what "
         f"{called(gradients.last.name)} does.",
         layer=sites[0].name,
         severity="critical",

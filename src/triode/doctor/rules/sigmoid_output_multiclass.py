@@ -5,6 +5,7 @@ from __future__ import annotations
 from triode.doctor.diagnosis import Finding, Note, Prescription
 from triode.doctor.history import History, Loss, Operation, Tensors
 from triode.doctor.rules._outputs import distributions, endings, place, source
+from triode.doctor.rules._words import called
 
 TITLE = "sigmoid output for exclusive classes"
 MEANS = (
@@ -53,11 +54,12 @@ def _finding(history: History, here: Operation, loss: Loss, targets: Tensors | N
     if targets is None:
         what = loss.name if loss.name != "custom" else "a log-likelihood over the classes"
         summary = (
-            f"{name} makes the output, one class at a time, but {what} is about classes of which "
+            f"{called(name)} makes the output, one class at a time, but {what} is about classes of which "
             "exactly one is right, and wants scores that compete."
         )
         evidence = [f"The {here.name}{source(here)} goes into {what} with nothing but rearrangement between."]
-        classes = here.shape[1] if len(here.shape) > 1 else 0
+        scores = history.graph[loss.prediction].shape if loss.prediction >= 0 else ()
+        classes = scores[1] if len(scores) > 1 else 0
         if loss.name == "cross_entropy" and classes > 1:
             evidence.append(
                 f"Scores between 0 and 1 for {classes} classes give the right one at most the probability "
@@ -75,7 +77,7 @@ def _finding(history: History, here: Operation, loss: Loss, targets: Tensors | N
             )
     else:
         summary = (
-            f"{name} makes the output, one class at a time, but the targets are distributions over "
+            f"{called(name)} makes the output, one class at a time, but the targets are distributions over "
             f"{targets.shape[-1]} classes, which sum to one."
         )
         evidence = [

@@ -7,6 +7,7 @@ import math
 from triode.doctor.diagnosis import Finding, Note, Prescription
 from triode.doctor.history import History
 from triode.doctor.rules._outputs import endings, place, source
+from triode.doctor.rules._words import called
 
 TITLE = "probabilities where the loss wants raw scores"
 MEANS = "Cross-entropy applies a softmax (binary cross-entropy with logits a sigmoid) itself; here it is applied twice."
@@ -51,7 +52,7 @@ def check(history: History) -> Finding | Note | None:
             own = "margin between raw scores" if name == "multi_margin_loss" else own
             return Finding(
                 "softmax_before_ce",
-                f"{place(history, here)} is followed by {name}, which wants raw scores and applies "
+                f"{called(place(history, here))} is followed by {name}, which wants raw scores and applies "
                 f"its {own} itself.",
                 layer=place(history, here),
                 severity="serious",
@@ -59,7 +60,7 @@ def check(history: History) -> Finding | Note | None:
                 evidence=(
                     f"The {here.name} is called{source(here)} and goes into the loss with nothing but rearrangement "
                     "between.",
-                    _bound(name, here.shape[1] if len(here.shape) > 1 else here.details.get("size")),
+                    _bound(name, here.details.get("size")),
                 ),
                 places=(place(history, here),),
                 prescriptions=(
@@ -79,4 +80,6 @@ def _bound(name: str, classes: object) -> str:
             f"For {classes} classes and scores in [0, 1] the loss cannot fall below {least:.2f}; it starts near "
             f"{math.log(classes):.2f}."
         )
+    if name in ("cross_entropy", "multi_margin_loss"):
+        return "Scores in [0, 1] are never more than 1 apart."
     return "For a score in [0, 1] the loss of an example of the negative class cannot fall below ln 2 = 0.69."

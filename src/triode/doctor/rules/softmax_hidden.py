@@ -47,14 +47,16 @@ def check(history: History) -> Finding | None:
     size = here.details.get("size", 0)
     return Finding(
         "softmax_hidden",
-        f"A {here.name} stands between layers as the activation of {names(places)}, where it squeezes {size} units "
-        "into shares of one.",
+        f"A {here.name} stands between layers as their activation ({names(places)}), where it turns {size} units into "
+        f"{'logarithms of ' if here.name == 'log_softmax' else ''}shares of one.",
         layer=places[0],
         severity="serious",
         confidence="certain",
         evidence=(
             f"Its result{source(here)} goes into a layer of weights and multiplies nothing.",
-            f"The outputs of {size} units sum to 1: their mean is {1 / max(size, 1):.3g}, and no slope exceeds 1/4.",
+            "It ties all units together: one can only rise where the others fall."
+            if here.name == "log_softmax"
+            else f"The outputs of {size} units sum to 1: their mean is {1 / max(size, 1):.3g}, no slope exceeds 1/4.",
         ),
         places=places,
         prescriptions=(

@@ -12,7 +12,10 @@ TITLE = "softmax over a single unit"
 MEANS = (
     "A softmax normalises over a dimension of length one: its result is 1 (its logarithm 0) for every input."
 )
-HURTS = "The output is a constant with slope zero: nothing before it is ever trained."
+HURTS = (
+    "The output is a constant with slope zero, and nothing before it is trained; over the examples of a batch it is "
+    "something else for every batch."
+)
 NEEDS = "The length of the dimension that the softmax runs over, from one traced step."
 FIX = "A sigmoid for two classes in one unit, two units for a softmax over two classes, nothing for a regression."
 RANK = 10
@@ -48,12 +51,12 @@ def check(history: History) -> Finding | None:
     constant = "0" if here.name == "log_softmax" else "1"
     across = over_examples(here)
     summary = (
-        f"{place(history, here)} runs over a single unit, so that it returns {constant} whatever "
+        f"{called(place(history, here))} runs over a single unit, so that it returns {constant} whatever "
         "the network computes."
     )
     if across:
         summary = (
-            f"{place(history, here)} has a single unit and runs over the examples of the batch, so "
+            f"{called(place(history, here))} has a single unit and runs over the examples of the batch, so "
             "that an example's output depends on its neighbours and all of them together make 1."
         )
     shape = " x ".join(str(length) for length in here.shape)

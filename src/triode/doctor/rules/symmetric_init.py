@@ -11,7 +11,7 @@ MEANS = (
     "Units of a layer start with the same incoming weights, and the next layer treats them alike: their gradients are "
     "equal, so they stay copies of one another for as long as training lasts."
 )
-HURTS = "However many units the layer has, it can only ever compute what one of them computes."
+HURTS = "However many copies there are, together they can only compute what one of them does."
 NEEDS = "The initial weights of every layer and of the layers that read it."
 FIX = "Draw the weights at random (He's or LeCun's initialisation); only biases may start equal."
 RANK = 22

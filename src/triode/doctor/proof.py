@@ -19,7 +19,7 @@ from triode.doctor.history import History
 from triode.doctor.remedies import REMEDIES
 from triode.doctor.remedies._objective import Array, Objective, array, first_tensor
 from triode.doctor.remedies._verdict import Curve, Proof, judge
-from triode.doctor.treat import Training, treat
+from triode.doctor.treatment import Training, treat
 from triode.errors import TriodeError
 
 STEPS = 1000
@@ -82,7 +82,7 @@ def prove(
             "a network that nothing trains cannot be treated and trained again; expected an optimiser."
         )
     if examine is None:
-        from triode.doctor.examine import examine as watching
+        from triode.doctor.examination import examine as watching
 
         examine = watching
     bench = Bench(training, steps, seconds, seed, examine)
@@ -272,7 +272,7 @@ class Bench:
     @torch.no_grad()
     def _evaluate(self, copied: Training, objective: Objective, raw: bool) -> float:
         """Accuracy or R² with the weights at the end, in evaluation mode."""
-        from triode.doctor.examine import call
+        from triode.doctor.examination import call
 
         if not objective.kind:
             return math.nan
@@ -328,7 +328,7 @@ class Scored:
 
 def record(training: Training, steps: int) -> list[list[Any]]:
     """The batches of the first `steps` steps, pass by pass; the generators of random numbers are put back."""
-    from triode.doctor.examine import pairs
+    from triode.doctor.examination import pairs
 
     passes: list[list[Any]] = []
     taken = held = 0

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from triode.doctor.diagnose import diagnose, explains_exception
 from triode.doctor.diagnosis import Diagnosis, Finding
 from triode.doctor.ending import last_line
-from triode.doctor.examine import call
+from triode.doctor.examination import call
 from triode.doctor.history import History
 from triode.doctor.observe.tracer import tensors
 from triode.doctor.observe.watcher import Watcher
