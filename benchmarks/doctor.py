@@ -167,7 +167,7 @@ def _pairs(
         "watched_ms": round(1e3 * statistics.median(times[True]), 3),
         "cost": round(middle, 4),
         "quartiles": [round(low, 4), round(high, 4)],
-        "every": watcher.rhythm.every,
+        "every": watcher.rhythm.spacing,
         "ask_every": watcher.rhythm.ask_every,
         "pairs": options.pairs,
         "steps": steps,

@@ -115,16 +115,18 @@ def test_every_cause_that_a_rule_names_is_a_rule() -> None:
     assert loss_not_decreasing.CAUSES
 
 
-def test_only_a_certain_finding_of_the_same_model_explains_an_error() -> None:
-    def told(confidence: str, model: str) -> Diagnosis:
-        finding = Finding("missing_softmax", "Raw scores.", confidence=confidence, model=model)  # type: ignore[arg-type]
-        return Diagnosis(
-            (finding,), histories=(History(name="net", exception="RuntimeError: between 0 and 1"),)
-        )
+def test_only_a_finding_of_the_same_model_that_quotes_an_error_explains_it() -> None:
+    error = "RuntimeError: between 0 and 1"
 
-    assert explains_exception(told("certain", "net"))
-    assert not explains_exception(told("likely", "net"))
-    assert not explains_exception(told("certain", "critic"))
+    def told(model: str, *evidence: str) -> Diagnosis:
+        finding = Finding(
+            "missing_softmax", "Raw scores.", confidence="certain", evidence=evidence, model=model
+        )
+        return Diagnosis((finding,), histories=(History(name="net", exception=error),))
+
+    assert explains_exception(told("net", f"The training ended with {error!r}."))
+    assert not explains_exception(told("net", "The scores reach 3.1."))
+    assert not explains_exception(told("critic", f"The training ended with {error!r}."))
     assert explains_exception(Diagnosis(histories=(History(),)))
 
 

@@ -220,3 +220,27 @@ def test_the_packages_public_names_are_there_without_a_framework() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
     assert set(triode.doctor.__all__) <= set(dir(triode.doctor))
+
+
+def test_a_certain_finding_does_not_swallow_an_error_of_another_kind() -> None:
+    x, y = two_moons()
+    net = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2), nn.Softmax(dim=1))
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        yield x, y
+        raise KeyError("a file that is not there")
+
+    with pytest.raises(KeyError, match="not there"):
+        examine(net, batches, nn.CrossEntropyLoss(), torch.optim.SGD(net.parameters(), lr=0.1))
+
+
+def test_the_last_pass_measures_everything() -> None:
+    net = network()
+    with torch.no_grad():
+        net[0].bias[:5] = -50.0
+    diagnosis = examine(net, split(), F.cross_entropy, torch.optim.SGD(net.parameters(), lr=1e-3), epochs=2)
+    final = diagnosis.histories[0].sites[0].final
+    assert final is not None
+    assert math.isfinite(final.saturated)
+    assert math.isfinite(final.spread)
+    assert final.sparsity >= 5 / 16

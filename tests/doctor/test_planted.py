@@ -17,16 +17,19 @@ import triode  # noqa: E402
 from support.histories import STEPS, figures, finding, history, layer, site  # noqa: E402
 from triode.doctor import Diagnosis, examine  # noqa: E402
 from triode.doctor.diagnose import _by_cause  # noqa: E402
-from triode.doctor.diagnosis import Finding, Note  # noqa: E402
+from triode.doctor.diagnosis import Finding, Note, Prescription  # noqa: E402
 from triode.doctor.history import NonFinite  # noqa: E402
 from triode.doctor.observe.operations import shape_of  # noqa: E402
 from triode.doctor.observe.passes import WINDOW, Passes  # noqa: E402
+from triode.doctor.observe.tensors import Running  # noqa: E402
 from triode.doctor.observe.units import Pass  # noqa: E402
 from triode.doctor.observe.watcher import Watcher  # noqa: E402
+from triode.doctor.remedies._verdict import Curve, better, judge  # noqa: E402
 from triode.doctor.rules import (  # noqa: E402
     bad_init,
     dead_relu,
     exploding_gradient,
+    loss_not_decreasing,
     nan_or_inf,
     saturated,
     sigmoid_hidden,
@@ -113,7 +116,7 @@ def test_flat_is_who_is_flat_at_every_input_of_every_batch() -> None:
 
 @pytest.mark.parametrize("inplace", [False, True])
 def test_what_goes_into_a_function_is_seen_though_it_writes_over_it(inplace: bool) -> None:
-    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=inplace), nn.Linear(4, 2))
+    net: Any = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=inplace), nn.Linear(4, 2))
     x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
     before = net[0](x).detach()
     trained(net, [x], steps=1, rate=0.0, watcher=(watcher := Watcher()))
@@ -129,6 +132,7 @@ def trained(
 ) -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=rate)
     with watcher:
+        watcher.epoch()
         for step in range(steps):
             x = batches[step % len(batches)]
             optimizer.zero_grad()
@@ -137,7 +141,7 @@ def trained(
 
 
 def test_examples_are_counted_at_every_step_however_rarely_one_looks() -> None:
-    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    net: Any = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
     trained(net, [x], steps=40, watcher=(watcher := Watcher()))
     last = watcher.histories()[0].sites[0].last
@@ -147,7 +151,7 @@ def test_examples_are_counted_at_every_step_however_rarely_one_looks() -> None:
 
 
 def test_who_was_not_asked_at_every_step_is_not_said_to_be_dead_for_certain() -> None:
-    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    net: Any = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     with torch.no_grad():
         net[0].bias[0] = -99.0
     watcher = Watcher()
@@ -161,10 +165,12 @@ def test_who_was_not_asked_at_every_step_is_not_said_to_be_dead_for_certain() ->
 
 def test_a_pass_ends_at_its_last_step_and_only_the_training_data_begin_one() -> None:
     unknown = Passes()
-    for step in range(WINDOW):
-        assert not unknown.due(), step
-        unknown.steps += 1
-    assert unknown.due()
+    for length in (8, 16, 32, 64, 128, WINDOW, WINDOW):
+        for step in range(length):
+            assert not unknown.due(), (length, step)
+            unknown.steps += 1
+        assert unknown.due()
+        assert unknown.close()
     passes, data, held = Passes(), object(), object()
     passes.loader(data)
     assert not passes.due()
@@ -175,6 +181,117 @@ def test_a_pass_ends_at_its_last_step_and_only_the_training_data_begin_one() -> 
     assert not passes.due()
     passes.loader(data)
     assert passes.due()
+
+
+# ------------------------------------------------------------------ layers
+
+
+def test_norms_are_those_of_the_gradients_and_weights_that_the_step_began_with() -> None:
+    torch.manual_seed(0)
+    net: Any = nn.Sequential(nn.Conv1d(2, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(9, 2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    expected: dict[str, list[tuple[float, ...]]] = {"0": [], "3": []}
+    with Watcher() as watcher:
+        for _ in range(4):
+            optimizer.zero_grad()
+            net(torch.randn(8, 2, 4)).square().mean().backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 0.1)
+            net[3].weight.grad[0, :3] = 0.0
+            before = {name: _flat(net[int(name)]) for name in expected}
+            given = {name: _flat(net[int(name)], "grad") for name in expected}
+            optimizer.step()
+            for name in expected:
+                size, moved = before[name].norm(), _flat(net[int(name)]) - before[name]
+                zeros = (given[name] == 0).float().mean()
+                row = given[name].norm(), size, moved.norm() / size, zeros
+                expected[name].append(tuple(map(float, row)))
+    layers = {each.name: each for each in watcher.histories()[0].layers}
+    for name, rows in expected.items():
+        seen = layers[name]
+        measured = zip(seen.gradient, seen.weight, seen.update, seen.zeros, strict=True)
+        for row, wanted in zip(measured, rows, strict=True):
+            assert row == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+    assert (layers["0"].fan_in, layers["0"].units) == (4, 3)
+
+
+def _flat(module: nn.Module, what: str = "data") -> Tensor:
+    """Values, or gradients, of the parameters of a layer."""
+    return torch.cat([getattr(p, what).flatten().clone() for p in module.parameters()])
+
+
+def test_layers_are_described_as_they_are() -> None:
+    from triode.doctor.observe.layers import describe_start, find_layers
+
+    net: Any = nn.Sequential(nn.ConvTranspose2d(4, 6, 3), nn.Linear(5, 4), nn.Linear(5, 4))
+    with torch.no_grad():
+        net[1].weight.fill_(0.5)  # told apart by their biases
+        net[1].bias.copy_(torch.arange(4.0))
+        net[2].weight.fill_(0.5)
+        net[2].bias.zero_()
+    state = torch.get_rng_state()
+    watched = find_layers(net, "", {id(p) for p in net[1].parameters()})
+    describe_start(watched)
+    assert torch.equal(state, torch.get_rng_state())
+    assert [(each.layer.units, each.layer.fan_in) for each in watched] == [(6, 4), (4, 5), (4, 5)]
+    assert [each.layer.trained for each in watched] == [False, True, False]
+    assert [each.layer.twins for each in watched] == [0.0, 0.0, 1.0]
+
+
+def test_a_gradient_that_is_not_finite_is_told_with_its_step_and_the_last_such_layer() -> None:
+    net: Any = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+    with Watcher() as watcher:
+        for step in range(4):
+            optimizer.zero_grad()
+            net(torch.randn(8, 3)).square().mean().backward()
+            if step == 2:
+                for each in (net[0], net[2]):
+                    each.weight.grad[0, 0] = math.nan
+            optimizer.step()
+    found = watcher.histories()[0].nonfinite
+    assert found is not None
+    assert (found.step, found.what, found.layer) == (2, "gradient", "2")
+
+
+def test_targets_given_by_name_are_targets() -> None:
+    net, x, y = nn.Linear(3, 2), torch.randn(8, 3), torch.tensor([0, 1] * 4)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with Watcher() as watcher:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), target=y).backward()
+        optimizer.step()
+    [targets] = watcher.histories()[0].targets
+    assert targets.integer
+    assert targets.values is not None
+    assert targets.values.tolist() == [0.0, 1.0]
+
+
+def test_rows_of_distributions_and_of_single_classes_are_counted() -> None:
+    running = Running("target")
+    rows = [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.5, 0.5, 0.0], [2.0, -1.0, 0.0]]
+    running.add(torch.tensor(rows))
+    seen = running.result()
+    assert (seen.one_hot, seen.rows_sum_to_one) == (0.25, 0.5)
+    assert seen.below["0"] == pytest.approx(1 / 12)
+
+
+def test_the_pass_that_decides_is_a_pass_in_evaluation_mode_with_figures_of_its_own() -> None:
+    """Dropout of all inputs silences every unit in training; only in evaluation do they speak."""
+    torch.manual_seed(0)
+    net: Any = nn.Sequential(nn.Dropout(1.0), nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.no_grad():
+        net[1].bias.fill_(-0.1)
+        net[1].bias[0] = -99.0
+    x, y = torch.randn(64, 3), torch.zeros(64, dtype=torch.long)
+    batches = list(zip(x.split(16), y.split(16), strict=True))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+    history = examine(net, lambda: iter(batches), nn.CrossEntropyLoss(), optimizer, epochs=2).histories[0]
+    [seen] = history.sites
+    assert [each.dead.all() for each in seen.passes] == [True, True]
+    assert seen.final is not None
+    assert seen.final.dead.tolist() == [True] + [False] * 7
+    assert seen.final.examples == 64
+    assert net.training
 
 
 # ------------------------------------------------------------------ rules
@@ -295,12 +412,51 @@ def test_the_size_that_weights_should_have_is_the_theorys_and_the_factor_follows
     assert lost.severity == "critical"
 
 
+def test_inputs_of_nothing_and_features_that_hardly_vary_are_no_matter_of_scale() -> None:
+    for scale in (torch.zeros(6), torch.tensor([1.0] + [0.005] * 5)):
+        found = sequential(nn.Tanh(), nn.Linear(12, 2), inputs=scale)
+        assert "input_not_scaled" not in [each.diagnosis for each in found.findings]
+
+
+LEVEL = math.log(2.0)
+
+
+def test_a_rate_that_rose_and_fell_again_is_no_warm_up() -> None:
+    up_and_down = [*np.linspace(0.01, 0.1, 100), *np.linspace(0.1, 0.05, 100)]
+    assert loss_not_decreasing.check(history(losses=FLAT, rates=up_and_down)) is not None
+    assert loss_not_decreasing.check(history(losses=FLAT, rates=up_and_down[:100] * 2)) is None
+
+
+def test_a_loss_that_steps_raise_wants_a_lower_rate_and_another_a_higher() -> None:
+    for overshoot, first in (([3.0, 2.5, 9.0], "lower_rate"), ([0.1, 0.2, 9.0], "raise_rate")):
+        found = finding(loss_not_decreasing.check(history(losses=FLAT, overshoot=overshoot)))
+        assert found.prescriptions[0].kind == first
+
+
+def test_a_loss_that_goes_down_a_straight_line_has_not_settled() -> None:
+    straight = list(np.linspace(LEVEL + 0.027, LEVEL + 0.007, 300))
+    assert loss_not_decreasing.check(history(losses=straight)) is None
+    bent = list(LEVEL + 0.007 + 0.05 * np.exp(-np.arange(300) / 20))
+    assert "settled" in finding(loss_not_decreasing.check(history(losses=bent))).summary
+
+
+def test_an_infinity_in_the_very_last_step_was_not_survived() -> None:
+    last = NonFinite(199, "activation", "inf", "exp", "fc2")
+    assert nan_or_inf.check(history(nonfinite=last)) is not None
+    assert nan_or_inf.check(history(nonfinite=replace(last, step=100))) is None
+    lost = history(losses=[0.5, 0.4, 0.3, math.nan, math.nan], nonfinite=NonFinite(3, "loss", "nan", "log"))
+    assert "Until then the loss went from 0.5 to 0.3." in finding(nan_or_inf.check(lost)).evidence
+
+
 # ------------------------------------------------------------------ sentences
 
 
 def test_the_first_value_that_is_not_finite_is_told_as_it_was() -> None:
     def said(*about: Any) -> str:
-        return finding(nan_or_inf.check(history(losses=[math.nan] * 20, nonfinite=NonFinite(*about)))).summary
+        found: str = finding(
+            nan_or_inf.check(history(losses=[math.nan] * 20, nonfinite=NonFinite(*about)))
+        ).summary
+        return found
 
     assert said(4, "parameter", "nan", "", "0") == (
         "The update of step 4 left weights of layer 0 that are not finite, which step 5 met."
@@ -318,10 +474,10 @@ def test_the_first_value_that_is_not_finite_is_told_as_it_was() -> None:
     )
 
 
-def sequential(*middle: nn.Module, inputs: float = 1.0, bias: float = 0.0) -> Diagnosis:
+def sequential(*middle: nn.Module, inputs: float | Tensor = 1.0, bias: float = 0.0) -> Diagnosis:
     """What is said of a network whose layers are called by numbers."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(6, 12), *middle)
+    net: Any = nn.Sequential(nn.Linear(6, 12), *middle)
     with torch.no_grad():
         net[0].bias += bias
     x = torch.randn(96, 6) * inputs
@@ -357,3 +513,50 @@ def test_layers_without_names_are_not_called_by_bare_numbers(expected: str, diag
     for each in found.findings:
         for sentence in (each.summary, *each.evidence):
             assert not BARE.search(sentence), sentence
+
+
+# ------------------------------------------------------------------ proofs
+
+
+def curve(skill: float, *skills: float, measure: str = "accuracy", **more: Any) -> Curve:
+    return Curve(skills=skills or (skill,), measure=measure, value=skill, skill=skill, **more)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "answer"),
+    [
+        (curve(-0.5), curve(0.0), (True, False)),  # no better than a constant yet
+        (curve(math.nan), curve(0.5), (True, True)),
+        (curve(0.95, 0.1, 0.9), curve(0.95, 0.8, 0.9), (True, True)),  # as good, sooner
+        (curve(0.95, 0.8, 0.9), curve(0.95, 0.8, 0.9), (True, False)),
+        (
+            curve(0, measure="loss", losses=(1.0, 1.0)),
+            curve(0, measure="loss", losses=(1.0, 2.0)),
+            (True, False),
+        ),
+        (
+            curve(0, measure="loss", losses=(1.0, 1.0)),
+            curve(0, measure="loss", losses=(1.0, 0.5)),
+            (True, True),
+        ),
+        (
+            curve(0, measure="loss", losses=(9.0,), loss="mse_loss"),
+            curve(0, measure="loss", losses=(1.0,), loss="l1_loss"),
+            (False, False),
+        ),
+    ],
+)
+def test_better_is_better_predictions(before: Curve, after: Curve, answer: tuple[bool, bool]) -> None:
+    assert better(before, after, ()) == answer
+
+
+def test_incomparable_trainings_are_judged_by_the_symptom_which_must_have_been_there() -> None:
+    old = curve(0, measure="loss", losses=(9.0,), loss="mse_loss", findings=("saturated",))
+    new = curve(0, measure="loss", losses=(1.0,), loss="l1_loss")
+    change = (Prescription("change_loss", {"to": "l1_loss"}), Prescription("lower_rate"))
+    proof = judge(Finding("saturated", ""), change, old, new)
+    assert proof.helped
+    assert proof.sentence.startswith(
+        "Changing the loss and lowering the learning rate helped: the finding 'saturated units' is gone, "
+    )
+    assert not judge(Finding("saturated", ""), change, replace(old, findings=()), new).helped

@@ -153,6 +153,11 @@ def _script(words: Sequence[str], module: bool, steps: int, live: bool) -> Exami
         why = f"it ended with {outcome.error or f'exit status {outcome.status}'}"
         if outcome.ok:
             why = "no optimizer of PyTorch's took a step in this process (what other processes train is not seen)"
+            if examined.unowned:
+                why = (
+                    f"its optimizer took {examined.unowned:,} steps, but no torch.nn.Module with parameters was called "
+                    "before them; weights that are bare tensors are not watched"
+                )
         error = TriodeError(f"{command} trained nothing that could be watched: {why}.")
         error.exit_status = 2 if outcome.ok else 1
         raise error

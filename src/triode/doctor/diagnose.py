@@ -59,11 +59,13 @@ def diagnose(histories: Sequence[History]) -> Diagnosis:
 def explains_exception(diagnosis: Diagnosis) -> bool:
     """Whether an error that ended a training is accounted for by what was found in the same model.
 
-    Only certain findings explain one: the program asks for what cannot be computed, or a value is not finite.
+    A finding explains an error that it quotes as its evidence. Being certain is not enough: a softmax too many accounts
+    for no missing key and no full memory.
     """
     for history in diagnosis.histories:
         if history.exception and not any(
-            finding.model == history.name and finding.confidence == "certain"
+            finding.model == history.name
+            and any(repr(history.exception) in said for said in finding.evidence)
             for finding in diagnosis.findings
         ):
             return False

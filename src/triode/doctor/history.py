@@ -316,7 +316,7 @@ class History:
     epochs: list[int] = field(default_factory=list)
     """For each of `losses` the epoch it belongs to, from 0."""
     epochs_known: bool = False
-    """Whether epochs are passes over the data (else windows of equal length)."""
+    """Whether epochs are passes over the data (else windows of steps, the first ones short)."""
     optimizer: str = ""
     rates: list[float] = field(default_factory=list)
     """Learning rate of the first parameter group, for each of `losses`; empty without an optimiser."""

@@ -28,6 +28,8 @@ class Examined:
     outcome: Outcome
     histories: list[History] = field(default_factory=list)
     diagnosis: Diagnosis = field(default_factory=Diagnosis)
+    unowned: int = 0
+    """Steps of an optimiser before which no module was called: of weights that are bare tensors."""
 
     @property
     def trained(self) -> bool:
@@ -93,6 +95,7 @@ def examine_script(
         from triode.doctor.diagnose import diagnose
 
         examined.histories = watchers[0].histories()
+        examined.unowned = watchers[0].unowned
         examined.diagnosis = diagnose(examined.histories)
     return examined
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 WINDOW = 200
-"""Steps of a pass where nothing says what a pass over the data is."""
+"""Steps of a pass where nothing says what a pass over the data is; the first ones are shorter."""
+FIRST = 8
+"""Steps of the first of those, from which each is twice as long as the one before: units that the first updates have
+killed spoke before, and in one long pass they would count as alive until its end."""
 
 
 class Passes:
@@ -35,7 +38,8 @@ class Passes:
             self._training.add(key)
             self.known = self.known or again
             return again
-        return not self.known and not self._training and self.steps >= WINDOW
+        window = min(FIRST << min(self.number, 16), WINDOW)
+        return not self.known and not self._training and self.steps >= window
 
     def close(self) -> bool:
         """The present pass is over; whether it had any step."""

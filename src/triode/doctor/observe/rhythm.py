@@ -39,11 +39,16 @@ class Rhythm:
         """Seconds that watching has taken."""
         return self.own + self.calls * self.CALL
 
+    @property
+    def spacing(self) -> int:
+        """Steps from one sampled step to the next."""
+        return min(max(self.every, self.steps // 8), self.RARE * self.every)
+
     def begin(self) -> None:
         """A step begins."""
         self.sampling = self.steps < self.EARLY or self.steps >= self._next
         if self.sampling:
-            self._next = self.steps + min(max(self.every, self.steps // 8), self.RARE * self.every)
+            self._next = self.steps + self.spacing
         self.asking = self.sampling or self.steps % self.ask_every == 0
 
     def asked(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -147,6 +147,21 @@ def close_pass(watched: Sequence[SiteWatch]) -> None:
 
 
 def present(each: SiteWatch) -> list[UnitFigures]:
-    """The passes of a site, the unfinished one included if it has seen anything."""
-    now = [each.now.figures()] if each.now.examples else []
-    return [*each.site.passes, *now]
+    """The passes of a site, the unfinished one included if it has seen anything.
+
+    Who has not yet spoken in a few batches of a pass is not dead: an unfinished pass shorter than the one before
+    is judged together with it.
+    """
+    if not each.now.examples:
+        return list(each.site.passes)
+    now = each.now.figures()
+    before = each.site.passes[-1] if each.site.passes else None
+    if before is not None and now.examples < before.examples and now.dead.shape == before.dead.shape:
+        now = replace(
+            now,
+            examples=now.examples + before.examples,
+            exact=now.exact and before.exact,
+            dead=now.dead & before.dead,
+            flat=now.flat & before.flat if now.flat.shape == before.flat.shape else now.flat,
+        )
+    return [*each.site.passes, now]

@@ -104,6 +104,8 @@ class Watcher:
         self.roots: dict[int, Root] = {}
         self.patients: dict[int, Patient] = {}
         self.limits: list[str] = []
+        self.unowned = 0
+        """Steps of an optimiser before which no module with parameters was called."""
         self.exception = ""
         self.failed = False
         self.seconds = 0.0
@@ -214,6 +216,7 @@ class Watcher:
         step = self._step
         if not step.roots:
             self.rhythm.begin()
+            self.rhythm.sampling = self.rhythm.sampling or self._final
             if self._trace_next and not self._final:
                 self._tracer = self._kept or Tracer(dict(root.parameters))
                 self._tracer.begin()
@@ -508,7 +511,10 @@ class Watcher:
             self.rhythm.end(len(patient.losses) <= 1)
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if self._thread != threading.get_ident() or not self._step.roots:
+        if self._thread != threading.get_ident():
+            return
+        if not self._step.roots:
+            self.unowned += 1
             return
         if not self._step.finished:
             self._finish(optimizer)

@@ -193,8 +193,8 @@ def too_long(history: History) -> float:
 def factor(times: float) -> str:
     """How a rate that is too high is spoken of: a figure where one was measured and means something.
 
-    The figure is rough. Compared with the rate that trained best it lay within a factor of 5 in two trainings of
-    three, within 10 in nine of ten (six small networks, gradient descent with and without momentum, Adam, rates in
+    The figure is rough. Compared with the rate that trained best it lay within a factor of 5 in six trainings of
+    ten, within 10 in nine of ten (six small networks, gradient descent with and without momentum, Adam, rates in
     steps of 2). Below 2 it says nothing: momentum has yet to gather speed where steps are measured.
 
     Examples:

@@ -235,7 +235,7 @@ def _steps(history: History) -> list[str]:
     length, usual = percent(times * USUAL_STEP), percent(USUAL_STEP)
     return [
         f"An early step changed a typical layer by {length} of its length; up to about {usual} is usual. How much too "
-        "high the rate is follows from this, to within a factor of ten at best."
+        "high the rate is follows from this, roughly: to within a factor of ten."
     ]
 
 

@@ -52,8 +52,11 @@ def check(history: History) -> Finding | None:
         evidence.append(f"Values became infinite{f' at {place}' if place else ''} in step {found.step + 1}.")
     grown = start > 0.0 and peak > GROWN * start
     seen = course(history)
+    # Against the very first step: what exploded in the first tenth has come down from that tenth's mean, and is ill.
     risen = lost or (
-        seen is not None and abs(seen.end) > RISEN * max(abs(seen.first), 1e-12) and seen.fall < 0.0
+        seen is not None
+        and abs(seen.end) > RISEN * max(abs(seen.first), 1e-12)
+        and (seen.end > seen.first or seen.fall < 0.0)
     )
     if grown and risen:
         evidence.append(f"The norm of the gradient grew from {about(start)} to {about(peak)}.")

@@ -78,8 +78,8 @@ def check(history: History) -> Finding | Note | None:
             return None
         return Note(
             "loss_not_decreasing",
-            f"The loss ended at {seen.end:.3g} after {seen.steps} steps, where it had started "
-            f"({seen.start:.3g}); what a constant prediction would score is not known for this loss.",
+            f"The loss ended at {seen.end:.3g} after {seen.steps} steps, not clearly below its first tenth "
+            f"({seen.start:.3g} on average); what a constant prediction would score is not known for this loss.",
         )
     if seen.end < (1.0 - BETTER) * level:
         return None

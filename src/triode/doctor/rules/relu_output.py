@@ -75,7 +75,7 @@ def _reason(
     )
     if loss.name in contains:
         why = f"but {loss.name} takes raw scores of either sign; one that is cut to 0 gets no gradient."
-        return why, ("A score of 0 is the least it can give.",), (free,)
+        return why, ("The least score that it can give is 0.",), (free,)
     if loss.family == "categorical":
         softmax = Prescription(
             "replace_output_activation", {"function": "softmax"}, "Its outputs are probabilities."
