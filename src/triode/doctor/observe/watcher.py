@@ -1,73 +1,38 @@
 """Watches every model that trains, from outside: a mode that sees PyTorch's functions, and global hooks.
 
 A *mode* (:class:`torch.overrides.TorchFunctionMode`) is told of every function called on a tensor, so a functional
-call is seen as a module is. It is on from the moment a model is called until the optimiser's step, never during the
+call is seen as a module is. On the steps that are looked at closely it is on from the moment a model is called until
+the optimiser's step; on the others while the model runs, and only where a unit is still silent; never during the
 optimiser's own arithmetic or while data are loaded. Hooks on all modules say where in the model we are; hooks on all
 optimisers say when a step is made. Nothing here draws a random number or changes one of the user's tensors.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from triode.adapters.torch import Activation
-from triode.doctor.history import History, Kind
+from triode.doctor.history import History
 from triode.doctor.observe.installation import install, look_inside_compiled
-from triode.doctor.observe.mode import Mode
+from triode.doctor.observe.listener import Listener, careful
 from triode.doctor.observe.naming import variable_name
 from triode.doctor.observe.nonfinite import locate
-from triode.doctor.observe.operations import KIND, MAYBE_ACTIVATIONS, canonical
-from triode.doctor.observe.passes import Passes
-from triode.doctor.observe.patient import Patient
-from triode.doctor.observe.rhythm import Rhythm
-from triode.doctor.observe.root import Call, Root, SiteWatch, convolutional
+from triode.doctor.observe.patient import SETTLING, Patient
+from triode.doctor.observe.root import Root
 from triode.doctor.observe.step import Step
 from triode.doctor.observe.tensors import Running
 from triode.doctor.observe.tracer import Tracer, tensors
-from triode.doctor.observe.units import SAMPLE, Pass
-
-WATCHED = (
-    frozenset(name for name, kind in KIND.items() if kind in ("activation", "softmax")) | MAYBE_ACTIVATIONS
-)
-_READS = frozenset({"get", "set", "size", "dim", "numel", "is_complex", "requires_grad"})
-"""Attributes read or set: nothing is computed."""
-SETTLING = 16
-"""Steps at the start whose losses and targets are all seen."""
-RETRACES = 20
-"""How often a model may go another way than before until its dynamic parts are left alone."""
 
 
-def _careful(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a mistake of the doctor's own end the watching, never the user's training."""
-
-    @functools.wraps(method)
-    def careful(self: Watcher, *args: Any, **kwargs: Any) -> Any:
-        if self.failed:
-            return None
-        try:
-            return method(self, *args, **kwargs)
-        except Exception as error:
-            if self.strict:
-                raise
-            self.failed = True
-            self.limits.append(
-                f"Watching ended after {self.rhythm.steps} steps, by an error of the doctor's: {error!r}."
-            )
-            return None
-
-    return careful
-
-
-class Watcher:
+class Watcher(Listener):
     """Watch while the `with` block runs.
 
     Args:
@@ -87,9 +52,6 @@ class Watcher:
         (['0.relu'], 1)
     """
 
-    strict = False
-    """Whether a mistake of the doctor's own is raised; the tests ask for it."""
-
     def __init__(
         self,
         models: Sequence[nn.Module] | None = None,
@@ -98,33 +60,9 @@ class Watcher:
         on_step: Callable[[Watcher], None] | None = None,
     ) -> None:
         """Nothing is hooked before the `with` block is entered."""
+        super().__init__(budget)
         self._only = None if models is None else {id(model): model for model in models}
         self.on_step = on_step
-        self.rhythm = Rhythm(budget)
-        self.roots: dict[int, Root] = {}
-        self.patients: dict[int, Patient] = {}
-        self.limits: list[str] = []
-        self.unowned = 0
-        """Steps of an optimiser before which no module with parameters was called."""
-        self.exception = ""
-        self.failed = False
-        self.seconds = 0.0
-        self._mode = Mode(self.call)
-        self._stack: list[nn.Module] = []
-        self._root: Root | None = None
-        self._skipping: nn.Module | None = None
-        self._handling = False
-        self._atomic: list[tuple[nn.Module, Any]] = []
-        self._step = Step()
-        self._tracer: Tracer | None = None
-        self._kept: Tracer | None = None
-        self._trace_next = True
-        self._passes = Passes()
-        self._final = self._ill = self._scaled = False
-        self._names: dict[Any, str] = {}
-        self._hooks = ExitStack()
-        self._eager = False
-        self._thread = 0
 
     # ---------------------------------------------------------------- entering and leaving
 
@@ -193,7 +131,7 @@ class Watcher:
             with self._ourselves():
                 self._end(output)
 
-    @_careful
+    @careful
     def _begin(self, module: nn.Module, args: Any) -> None:
         if not self._step.roots and not self._final and self._passes.due():
             self._close_pass()
@@ -236,7 +174,7 @@ class Watcher:
         step.arguments = (root, args)
         self.rhythm.own += time.perf_counter() - start
 
-    @_careful
+    @careful
     def _keywords(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A model was called with keyword arguments, which hooks on all modules are not told of."""
         root = self.roots.get(id(module))
@@ -244,7 +182,7 @@ class Watcher:
             first = len(list(tensors(args)))
             self._step.inputs += [(root, first + place, t) for place, t in enumerate(tensors(kwargs))]
 
-    @_careful
+    @careful
     def _end(self, output: Any) -> None:
         root, self._root = self._root, None
         if root is None or self._final:
@@ -283,163 +221,6 @@ class Watcher:
             each.now.skipped += not each.now.all_alive
         return False
 
-    # ---------------------------------------------------------------- functions
-
-    @contextmanager
-    def _ourselves(self) -> Iterator[None]:
-        """Inside, what is called on tensors is our own doing and not to be seen."""
-        before, self._handling = self._handling, True
-        try:
-            yield
-        finally:
-            self._handling = before
-
-    def call(self, function: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        """Run a function of PyTorch's that was called while the mode is on."""
-        self.rhythm.calls += 1
-        name = self._names.get(function)
-        if name is None:
-            name = self._names[function] = canonical(function)
-        if name in _READS and self._tracer is None:
-            return function(*args, **kwargs)
-        if self._atomic or self._handling or self._thread != threading.get_ident():
-            return function(*args, **kwargs)
-        if not self._stack:
-            return self._outside(function, name, args, kwargs)
-        if name in WATCHED:
-            return self._watched(function, name, args, kwargs)
-        result = function(*args, **kwargs)
-        if KIND.get(name) == "loss":  # a model that computes its own loss
-            self._step.after.append((name, args, kwargs, result))
-        if self._tracer is not None:
-            self._trace(name, args, kwargs, result)
-        return result
-
-    def _watched(self, function: Any, name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        root, tracing = self._root, self._tracer is not None
-        if root is None:
-            return function(*args, **kwargs)
-        site: SiteWatch | None = None
-        if not tracing:
-            place, root.place = root.place, root.place + 1
-            if place >= len(root.sequence) or root.sequence[place][0] != name:
-                self._strayed(root)
-                return function(*args, **kwargs)
-            site = root.sequence[place][1]
-            if site is None or (site.now.all_alive and not self.rhythm.sampling):
-                if site is not None:
-                    site.now.examples += (
-                        len(args[0]) if args and isinstance(args[0], Tensor) and args[0].dim() else 0
-                    )
-                return function(*args, **kwargs)
-        z = next((tensor for tensor in tensors(args) if tensor.numel() > 1), None)
-        sample = self._sampled(z) if z is not None and (tracing or self.rhythm.sampling) else None
-        result = function(*args, **kwargs)
-        if tracing:
-            index = self._trace(name, args, kwargs, result)
-            if isinstance(result, Tensor) and index is not None:
-                self._found(name, index, sample, result)
-        elif isinstance(result, Tensor) and site is not None:
-            self._measure(site, sample, result)
-        return result
-
-    @_careful
-    def _measure(self, site: SiteWatch, sample: Tensor | None, result: Tensor) -> None:
-        start = time.perf_counter()
-        site.now.ask(result)
-        if sample is not None:
-            site.now.sample(sample, result)
-        self.rhythm.asked(time.perf_counter() - start)
-
-    @_careful
-    def _activation(self, name: str, z: Tensor, output: Tensor, args: Any, kwargs: Mapping[str, Any]) -> None:
-        """An activation module of Triode's, whose kernels PyTorch does not dispatch, was called."""
-        root = self._root
-        if root is None or not self._mode.on:
-            return
-        if self._tracer is not None:
-            index = self._trace(name, args, kwargs, output, kind="activation")
-            self._found(name, index, self._sampled(z), output)
-            return
-        place, root.place = root.place, root.place + 1
-        if place >= len(root.sequence) or root.sequence[place][0] != name:
-            self._strayed(root)
-            return
-        site = root.sequence[place][1]
-        if site is not None:
-            self._measure(site, self._sampled(z) if self.rhythm.sampling else None, output)
-
-    @_careful
-    def _found(self, name: str, index: int, sample: Tensor | None, result: Tensor) -> None:
-        """A traced step has met an activation function."""
-        root, tracer = self._root, self._tracer
-        if index < 0 or root is None or tracer is None:
-            return
-        operation = tracer.operations[index]
-        place = len(root.traced)
-        site = root.sequence[place][1] if root.known and place < len(root.sequence) else None
-        parameters = {k: v for k, v in operation.details.items() if isinstance(v, float)}
-        if operation.kind != "activation":
-            parameters = {}
-        found = (
-            site.now if site is not None else Pass(operation.name, parameters, convolutional(tracer, index))
-        )
-        if operation.kind == "activation":
-            found.ask(result)
-            if sample is not None:
-                found.sample(sample, result)
-        root.traced.append(Call(name, index, found))
-
-    def _outside(self, function: Any, name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        step = self._step
-        result = function(*args, **kwargs)
-        if step.open:
-            step.after.append((name, args, kwargs, result))
-            if len(step.after) > 256:
-                step.after = step.after[128:]
-            if self._tracer is not None:
-                self._trace(name, args, kwargs, result)
-        return result
-
-    @_careful
-    def _trace(
-        self, name: str, args: Any, kwargs: Mapping[str, Any], result: Any, kind: Kind | Literal[""] = ""
-    ) -> int:
-        tracer = self._tracer
-        if tracer is None:
-            return -1
-        module, root = "", self._root
-        if self._stack and root is not None:
-            module = root.paths.get(id(self._stack[-1]), "")
-            for tensor in tensors((*args, *kwargs.values())):
-                if id(tensor) not in tracer.names and tracer.makers.get(tensor) is None:
-                    buffer = id(tensor) in root.buffers
-                    tracer.data(tensor, "buffer" if buffer else "input", live=not buffer)
-        index = tracer.record(name, args, kwargs, result, module, bool(self._stack), kind)
-        if index >= 0 and root is not None and self._stack:
-            tracer.owner[index] = id(root)
-        if index >= 0 and root is not None and tracer.operations[index].kind == "weights":
-            self._step.signal(root, tracer.operations[index], args, result)
-        return index
-
-    @_careful
-    def _strayed(self, root: Root) -> None:
-        """A call has gone another way than the traced one: trace the next step again, but not for ever."""
-        root.stale += 1
-        root.known = False
-        if root.stale <= RETRACES:
-            self._trace_next = True
-        elif root.stale == RETRACES + 1:
-            self.limits.append(
-                f"{root.name} calls different functions from step to step; its activations were watched in part."
-            )
-        root.known = root.stale > RETRACES
-
-    def _sampled(self, z: Tensor) -> Tensor:
-        """A few rows of a tensor, kept from what happens to it in place."""
-        rows = max(1, SAMPLE * len(z) // max(z.numel(), 1)) if z.dim() else 1
-        return z.detach()[:rows].clone() if z.dim() else z.detach().clone()
-
     # ---------------------------------------------------------------- steps
 
     def _differentiated(self, loss: Tensor) -> ExitStack:
@@ -452,7 +233,7 @@ class Watcher:
             stack.enter_context(self._ourselves())
         return stack
 
-    @_careful
+    @careful
     def _backward(self, loss: Tensor) -> None:
         step = self._step
         if self._tracer is not None:
@@ -474,7 +255,7 @@ class Watcher:
             return
         self._finish(optimizer)
 
-    @_careful
+    @careful
     def _finish(self, optimizer: Any) -> None:
         """A step is about to be made: take in what it has shown."""
         self._mode.end()
@@ -522,7 +303,7 @@ class Watcher:
         if self.on_step is not None:
             self.on_step(self)
 
-    @_careful
+    @careful
     def _moved(self, optimizer: Any) -> None:
         start = time.perf_counter()
         patient = self.patients.get(id(optimizer))
