@@ -69,11 +69,13 @@ def test_a_dataloader_will_do() -> None:
 
 
 def test_without_an_optimiser_nothing_moves() -> None:
-    net = network()
+    net = nn.Sequential(*network()[:2], nn.BatchNorm1d(16), *network()[2:])
+    net[2].eval()
     before, gradients = copy.deepcopy(net.state_dict()), [p.grad for p in net.parameters()]
     diagnosis = examine(net, split(), nn.CrossEntropyLoss(), None, epochs=0)
     assert all(torch.equal(a, b) for a, b in zip(before.values(), net.state_dict().values(), strict=True))
     assert [p.grad for p in net.parameters()] == gradients
+    assert [module.training for module in net] == [True, True, False, True, True]
     [history] = diagnosis.histories
     assert not history.trained
     assert history.layers[0].gradient

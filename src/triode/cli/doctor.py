@@ -23,7 +23,7 @@ STDOUT = "-"
 """What --json says for standard output."""
 
 
-DEMO = 25.0
+DEMO = 240.0
 """Most seconds that the demonstration's second part takes."""
 
 

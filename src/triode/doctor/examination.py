@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ def examine(
     end as they would without being watched. Where units stayed silent, a last pass without updates decides who is dead.
 
     Args:
-        model: Is trained in place, in the mode (training or evaluation) that it is in.
+        model: Is trained in place, in the mode (training or evaluation) that it is in. Without updates it is evaluated.
         batches: A DataLoader, or a callable that returns one epoch of ``(x, y)``. ``x`` may be a tensor, a tuple of
             positional arguments or a dictionary of keyword arguments.
         loss_fn: Takes ``(model(x), y)`` and returns a number.
@@ -183,10 +184,10 @@ def _train(
 def _evaluate(
     watcher: Watcher, model: nn.Module, batches: Batches, loss_fn: Callable[[Any, Any], Tensor]
 ) -> None:
-    """One pass that updates nothing; gradients are taken, and put back as they were."""
+    """One pass in evaluation mode that updates nothing; gradients are taken, and put back as they were."""
     before = [(p, p.grad) for p in model.parameters()]
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), _evaluating(model):
             for x, y in pairs(batches):
                 for p, _ in before:
                     p.grad = None
@@ -203,14 +204,20 @@ def _evaluate(
 
 
 def _final_pass(watcher: Watcher, model: nn.Module, batches: Batches) -> None:
+    # A DataLoader that shuffles draws numbers; they are put back.
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), _evaluating(model), watcher.final_pass():
+        for x, _ in pairs(batches):
+            call(model, x)
+            watcher.end_of_call()
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, every module is in evaluation mode; afterwards each is in the mode it was in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        # A DataLoader that shuffles draws numbers; they are put back.
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), watcher.final_pass():
-            for x, _ in pairs(batches):
-                call(model, x)
-                watcher.end_of_call()
+        yield
     finally:
         for module, training in modes:
             module.training = training
