@@ -194,12 +194,11 @@ class Listener:
     def _outside(self, function: Any, name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
         step = self._step
         result = function(*args, **kwargs)
-        if step.open:
-            step.after.append((name, args, kwargs, result))
-            if len(step.after) > 256:
-                step.after = step.after[128:]
-            if self._tracer is not None:
-                self._trace(name, args, kwargs, result)
+        step.after.append((name, args, kwargs, result))
+        if len(step.after) > 256:
+            step.after = step.after[128:]
+        if self._tracer is not None:
+            self._trace(name, args, kwargs, result)
         return result
 
     @careful

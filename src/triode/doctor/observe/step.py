@@ -45,7 +45,6 @@ class Step:
     plain: bool = True
     """Whether the last one differentiated was the loss itself."""
     finished: bool = False
-    open: bool = True
 
     def backward(self, loss: Tensor) -> None:
         """The gradient of `loss` is about to be taken: several times in a step where gradients are accumulated."""

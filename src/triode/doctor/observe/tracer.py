@@ -46,15 +46,12 @@ class Tracer:
         """The same of all steps together."""
         self.owner: dict[int, int] = {}
         """Operations inside a model -> the `id` of that model."""
-        self.inputs: set[int] = set()
         self.loss = -1
         self.last_in_model = -1
         self.since = 0
 
     def data(self, tensor: Tensor, what: str, live: bool) -> int:
         """The operation that stands for a tensor that no recorded function made."""
-        if what == "input":
-            self.inputs.add(id(tensor))
         kind: Kind = "data"
         inputs: tuple[int, ...] = ()
         details: dict[str, Any] = {"what": what, "dtype": str(tensor.dtype).removeprefix("torch.")}
